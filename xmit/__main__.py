@@ -1,0 +1,158 @@
+"""The command line: ``python -m xmit COMMAND …``. Light: a command's imports are its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xmit import __version__
+from xmit.errors import XmitError
+
+RUN_COMMANDS = {
+    "fit": "train on a task, then score the chosen checkpoint in every language",
+    "validate": "score the source language's validation split",
+    "test": "score the test split in every language",
+    "predict": "write the predictions of the test split",
+}
+EXAMPLES = {
+    "fit": "python -m xmit fit --config configs/target/cldr_geo.yaml --seed_everything 3",
+    "tasks": "python -m xmit tasks --role target",
+    "study": "python -m xmit study --config configs/study/demo.yaml --dry-run",
+    "report": "python -m xmit report runs/demo --format markdown",
+    "export": "python -m xmit export runs/demo/digits_image-s0 --output my_encoder",
+}
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    import json
+
+    from xmit.registry import list_tasks, registered_tasks
+
+    frame = list_tasks(args.role)
+    if args.format == "json":
+        tasks = registered_tasks()
+        print(json.dumps([tasks[name].metadata.to_dict() for name in frame["name"]], indent=1, ensure_ascii=False))  # noqa: T201
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column in ("name", "class", "roles", "languages", "main score", "dataset", "license"):
+        table.add_column(column, overflow="fold")
+    for row in frame.itertuples():
+        languages = f"{len(row.languages)}: {' '.join(row.languages[:8])}{' …' if len(row.languages) > 8 else ''}"
+        # itertuples renames the column "class"
+        table.add_row(row.name, row[2], ", ".join(row.roles), languages, row.main_score, row.dataset, row.license)
+    Console().print(table)
+    return 0
+
+
+def _study(args: argparse.Namespace) -> int:
+    from xmit.study.runner import run_study
+
+    return run_study(args.config, args.output, args.dry_run, args.only, args.limit)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from xmit.report import render
+    from xmit.study.runner import report_study, study_rows
+
+    if args.format == "html":
+        report_study(Path(args.folder), Console(soft_wrap=True))
+    else:
+        sys.stdout.write(render(study_rows(Path(args.folder))[0], args.format))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from xmit.cli import export
+
+    export(Path(args.run), Path(args.output))
+    print(f"the text encoder is in {args.output}; AutoModel.from_pretrained({args.output!r}) loads it")  # noqa: T201
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of everything but a run's own many settings."""
+    parser = argparse.ArgumentParser(
+        prog="python -m xmit",
+        description="English intermediate-task training and zero-shot cross-lingual transfer, from config to report.",
+        epilog="example: " + EXAMPLES["study"],
+    )
+    parser.add_argument("--version", action="version", version=f"xmit {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, what: str, run: Callable[[argparse.Namespace], int] | None = None) -> argparse.ArgumentParser:
+        example = f"example: {EXAMPLES[name]}" if name in EXAMPLES else None
+        command = commands.add_parser(name, help=what, description=what + ".", epilog=example)
+        command.set_defaults(run=run)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return command
+
+    for name, what in RUN_COMMANDS.items():
+        add(name, what)
+    tasks = add("tasks", "list the registered tasks", _tasks)
+    tasks.add_argument("--role", help="intermediate, target, image-text, low-resource or embedded")
+    tasks.add_argument("--format", choices=("table", "json"), default="table")
+    study = add("study", "plan, run what is not yet done, and write the report; safe to kill and run again", _study)
+    study.add_argument("--config", required=True, metavar="FILE", help="the study file")
+    study.add_argument("--output", metavar="DIR", help="the study's own folder (runs/<name>)")
+    study.add_argument("--dry-run", action="store_true", help="print the cells and run nothing")
+    study.add_argument("--only", metavar="PART", help="only cells whose name contains PART, and what they start from")
+    study.add_argument("--limit", type=int, metavar="N", help="at most N cells")
+    report = add("report", "write the report again from result rows", _report)
+    report.add_argument("folder", metavar="DIR", help="the study's folder")
+    report.add_argument("--format", choices=("html", "latex", "markdown", "csv"), default="html")
+    export = add("export", "write the text encoder of a run for transformers", _export)
+    export.add_argument("run", metavar="RUN", help="the run's folder")
+    export.add_argument("--output", required=True, metavar="DIR", help="where to write it")
+    return parser
+
+
+def _run(argv: list[str]) -> int:
+    if argv and argv[0] in RUN_COMMANDS:
+        from xmit.cli import XmitCLI
+
+        XmitCLI([a for a in argv if a != "--debug"])
+        return 0
+    args = build_parser().parse_args(argv)
+    return int(args.run(args))
+
+
+def main(argv: Sequence[str] | None = None) -> Any:
+    """Run a command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 1 after one clear line on stderr. A wrong call exits with 2.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("xmit: interrupted; what was finished is kept, the same command goes on", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        kind = "" if isinstance(error, XmitError) else f"{type(error).__name__}: "
+        message = " ".join(str(error).split()) or "no message"
+        hint = "" if isinstance(error, XmitError) else " (--debug shows the traceback)"
+        print(f"xmit: {kind}{message}{hint}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

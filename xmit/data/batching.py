@@ -1,0 +1,149 @@
+"""Token sequences without padding, and batches of them cut by a budget of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+Batching = Literal["padded", "grouped"]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of different lengths in one flat array.
+
+    Args:
+        flat: All token ids, one sequence behind the other, ``(total,)`` int32.
+        offsets: Where each sequence begins, and the end of the last, ``(n + 1,)`` int64.
+    """
+
+    flat: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def from_lists(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
+        """Pack lists of token ids."""
+        lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        flat = np.fromiter((t for s in sequences for t in s), dtype=np.int32, count=int(offsets[-1]))
+        return cls(flat, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The length of each sequence in tokens, ``(n,)``."""
+        return np.diff(self.offsets)
+
+    def pad(self, indices: Sequence[int], pad_id: int) -> dict[str, Tensor]:
+        """Pad some sequences to the longest of them.
+
+        Args:
+            indices: Which sequences.
+            pad_id: The id that fills up.
+
+        Returns:
+            ``input_ids`` and ``attention_mask``, both ``(len(indices), longest)`` int64, padded on the right.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        lengths = self.lengths[rows]
+        mask = np.arange(int(lengths.max(initial=0)))[None, :] < lengths[:, None]
+        ids = np.full(mask.shape, pad_id, dtype=np.int64)
+        take = (self.offsets[rows][:, None] + np.arange(mask.shape[1])[None, :])[mask]
+        ids[mask] = self.flat[take]
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+
+
+def _world() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+class EvaluationStream(Sampler[list[int]]):
+    """One stream over everything to be scored, sorted by length, cut by a budget of padded tokens.
+
+    The longest batches come first, so that memory trouble shows at once. Processes take turns.
+
+    Args:
+        lengths: The length of each item in tokens, ``(n,)``.
+        max_tokens: The most tokens, padding included, that a batch may hold; one item always fits.
+    """
+
+    def __init__(self, lengths: npt.NDArray[np.int64], max_tokens: int) -> None:
+        order = np.argsort(-lengths, kind="stable")
+        self.batches: list[list[int]] = []
+        start = 0
+        while start < len(order):
+            size = max(1, max_tokens // max(1, int(lengths[order[start]])))
+            self.batches.append(order[start : start + size].tolist())
+            start += size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rank, world = _world()
+        yield from self.batches[rank::world]
+
+    def __len__(self) -> int:
+        rank, world = _world()
+        return len(self.batches[rank::world])
+
+
+class TrainingBatches(Sampler[list[int]]):
+    """Random batches of a fixed number of examples, another order in every epoch.
+
+    Args:
+        lengths: The length of each example in tokens, ``(n,)``.
+        batch_size: Examples per update and process.
+        batching: ``padded`` draws batches at random, as the literature does; ``grouped`` draws examples of
+            like length together, which saves padding but changes the make-up of batches.
+        seed: With the epoch it fixes the order.
+        drop_last: Leave out a last batch that is not full; never the only one.
+    """
+
+    def __init__(
+        self,
+        lengths: npt.NDArray[np.int64],
+        batch_size: int,
+        batching: Batching = "padded",
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        self.lengths, self.batch_size, self.batching, self.seed = lengths, batch_size, batching, seed
+        self.drop_last = drop_last
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        self.epoch += 1  # for loops that never call set_epoch
+        order = rng.permutation(len(self.lengths))
+        rank, world = _world()
+        size = self.batch_size * world
+        if self.batching == "grouped":
+            pool = size * 50
+            pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+            order = np.concatenate([p[np.argsort(-self.lengths[p], kind="stable")] for p in pools])
+        batches = [order[i : i + size] for i in range(0, len(order), size)]
+        if len(batches) > 1 and len(batches[-1]) < size and (self.drop_last or world > 1):
+            batches.pop()  # every process must make the same number of updates
+        if self.batching == "grouped":
+            batches = [batches[i] for i in rng.permutation(len(batches))]
+        for batch in batches:
+            yield batch[rank::world].tolist()
+
+    def __len__(self) -> int:
+        _, world = _world()
+        size = self.batch_size * world
+        full, rest = divmod(len(self.lengths), size)
+        return full + (1 if rest and (full == 0 or not (self.drop_last or world > 1)) else 0)

@@ -1,0 +1,1 @@
+"""The multimodal module and its parts: text encoder, vision tower, fusion, heads."""

@@ -1,0 +1,164 @@
+"""Heads: what stands on the encoder for a task. A task names its head by kind, see ``HeadSpec``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xmit.errors import ConfigError, did_you_mean
+
+
+@dataclass
+class Encoded:
+    """What the encoder gives for one side of a batch.
+
+    Args:
+        hidden: Hidden states ``(B, V + L, H)``, the ``V`` visual tokens first.
+        mask: 1 where there is a token ``(B, V + L)``.
+        n_visual: ``V``; 0 for text alone.
+    """
+
+    hidden: Tensor
+    mask: Tensor
+    n_visual: int = 0
+
+    def pool(self, pooling: Literal["cls", "mean"]) -> Tensor:
+        """One vector an item ``(B, H)``: the first text token, or the mean of all tokens."""
+        if pooling == "cls":
+            return self.hidden[:, self.n_visual]
+        weights = self.mask.unsqueeze(-1).to(self.hidden.dtype)
+        return (self.hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class Encode(Protocol):
+    """Encodes one side of a batch; ``layer`` counts hidden states, 0 being the embeddings, None the last."""
+
+    def __call__(self, side: dict[str, Tensor], layer: int | None = None) -> Encoded:
+        """Return the hidden states."""
+        ...
+
+
+class Head(nn.Module):
+    """Base of the heads.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+    """
+
+    def __init__(self, hidden_size: int, n_layers: int) -> None:
+        super().__init__()
+        self.hidden_size, self.n_layers = hidden_size, n_layers
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Outputs for a batch by name, with ``loss`` (a scalar) where the head can be trained."""
+        raise NotImplementedError
+
+
+class ClassificationHead(Head):
+    """XLM-R's classification head: dropout, dense, tanh, dropout, projection; cross-entropy.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+        num_labels: How many labels.
+        pooling: What is read: the first token, or the mean.
+        dropout: Dropout before each layer.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        n_layers: int,
+        num_labels: int,
+        pooling: Literal["cls", "mean"] = "cls",
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(hidden_size, n_layers)
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.projection = nn.Linear(hidden_size, num_labels)
+        for layer in (self.dense, self.projection):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``logits (B, num_labels)`` and ``loss``."""
+        pooled = encode(batch["text"]).pool(self.pooling)
+        logits = self.projection(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
+        return {"logits": logits, "loss": F.cross_entropy(logits.float(), batch["labels"])}
+
+
+class ContrastiveHead(Head):
+    """Two sides in one space; symmetric InfoNCE over the batch (CLIP, Radford et al. 2021).
+
+    Items of the same group are positives of each other, so a caption that occurs twice in a batch is no
+    false negative: the target is uniform over the group.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+        temperature: Where the learned temperature starts.
+    """
+
+    def __init__(self, hidden_size: int, n_layers: int, temperature: float = 0.05) -> None:
+        super().__init__(hidden_size, n_layers)
+        self.log_scale = nn.Parameter(torch.tensor(1 / temperature).log())
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Unit vectors ``caption`` and ``match``, each ``(B, H)``, and ``loss``."""
+        caption, match = (F.normalize(encode(batch[s]).pool("mean").float(), dim=-1) for s in ("caption", "match"))
+        logits = self.log_scale.exp().clamp(max=100) * caption @ match.T
+        same = (batch["labels"][:, None] == batch["labels"][None, :]).float()
+        target = same / same.sum(1, keepdim=True)
+        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        return {"caption": caption, "match": match, "loss": loss}
+
+
+class EmbeddingHead(Head):
+    """Sentence vectors of a hidden layer, nothing to train.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+        layer: Which hidden state, 0 being the embeddings; by default layer 14 of 24 scaled to the encoder's
+            depth, as XTREME's retrieval baselines have it.
+        pooling: What makes one vector of the tokens.
+    """
+
+    def __init__(
+        self, hidden_size: int, n_layers: int, layer: int | None = None, pooling: Literal["cls", "mean"] = "mean"
+    ) -> None:
+        super().__init__(hidden_size, n_layers)
+        if layer is not None and not 0 <= layer <= n_layers:
+            raise ConfigError(f"layer {layer} is asked for, but the encoder has hidden layers 0 to {n_layers}")
+        self.layer = round(14 / 24 * n_layers) if layer is None else layer
+        self.pooling = pooling
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``vector (B, H)``."""
+        return {"vector": encode(batch["text"], layer=self.layer).pool(self.pooling).float()}
+
+
+HEADS: dict[str, Callable[..., Head]] = {
+    "classification": ClassificationHead,
+    "contrastive": ContrastiveHead,
+    "embedding": EmbeddingHead,
+}
+
+
+def build_head(kind: str, hidden_size: int, n_layers: int, options: dict[str, Any]) -> Head:
+    """Build a head by its kind.
+
+    Raises:
+        ConfigError: If there is no such kind.
+    """
+    if kind not in HEADS:
+        raise ConfigError(f"unknown head {kind!r}.{did_you_mean(kind, HEADS)}")
+    return HEADS[kind](hidden_size, n_layers, **options)

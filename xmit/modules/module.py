@@ -1,0 +1,334 @@
+"""The one LightningModule: a text encoder, perhaps with a vision tower fused in, and a head per task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from transformers.optimization import get_scheduler
+
+from xmit.errors import ConfigError, EncoderError, TrainingError
+from xmit.metrics.store import PredictionStore
+from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
+from xmit.modules.fusion import FusionConfig, PrefixFusion
+from xmit.modules.heads import Encoded, Head, build_head
+from xmit.modules.vision import ImageSpec, VisionConfig
+from xmit.tasks.base import Batch, HeadSpec, Score, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedTokenizerBase, XLMRobertaModel
+
+MAIN_SCORE = "main_score"
+"""What checkpoints are chosen by: the mean over tasks of the source language's main score."""
+
+
+class MultimodalModule(LightningModule):
+    """Trains and scores any tasks on one text encoder.
+
+    It never asks which data set it sees: the datamodule's tasks name their heads, decode and score.
+
+    Args:
+        encoder: Text encoder, see :func:`~xmit.modules.encoders.load_text_encoder`.
+        init_from: An encoder folder or a finished run whose text encoder is taken instead; heads are new.
+        vision: The frozen tower, for tasks with images.
+        fusion: How visual tokens enter the text encoder.
+        learning_rate: Peak learning rate of the encoder.
+        head_learning_rate: Peak learning rate of heads and fusion; that of the encoder by default.
+        weight_decay: AdamW's, not for biases and layer norms.
+        warmup: Share of the updates in which the learning rate rises.
+        schedule: How it goes on from there.
+        embedding: ``frozen`` leaves the word embeddings as they are, most of a small encoder's parameters.
+        dropout: Dropout in the encoder; its config's by default.
+    """
+
+    def __init__(
+        self,
+        encoder: str = "FacebookAI/xlm-roberta-base",
+        init_from: str | None = None,
+        vision: VisionConfig | None = None,
+        fusion: FusionConfig | None = None,
+        learning_rate: float = 1e-5,
+        head_learning_rate: float | None = None,
+        weight_decay: float = 0.0,
+        warmup: float = 0.1,
+        schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear",
+        embedding: Literal["full", "frozen"] = "full",
+        dropout: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["vision", "fusion"])
+        vision = VisionConfig(**vision) if isinstance(vision, Mapping) else vision
+        fusion = FusionConfig(**fusion) if isinstance(fusion, Mapping) else fusion
+        # plain dicts, so that a checkpoint can be read with weights_only
+        self.hparams["vision"] = asdict(vision) if vision else None
+        self.hparams["fusion"] = asdict(fusion) if fusion else None
+        self.vision, self.fusion_config = vision, fusion or FusionConfig()
+        self.image_spec = ImageSpec(vision) if vision else None
+        self.text_encoder: XLMRobertaModel | None = None
+        self.fusion: PrefixFusion | None = None
+        self.heads = nn.ModuleDict()
+        self.stores = nn.ModuleDict()
+        self.results: dict[str, pd.DataFrame] = {}
+        self.predictions: dict[str, pd.DataFrame] = {}
+        self._specs: dict[str, HeadSpec] = {}
+
+    # -- building ------------------------------------------------------------------------------------------
+
+    @property
+    def encoder_source(self) -> str:
+        """Where the text encoder comes from: the folder behind ``init_from``, or ``encoder``."""
+        init_from = self.hparams["init_from"]
+        return resolve_init_from(init_from) if init_from else str(self.hparams["encoder"])
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The encoder's tokenizer."""
+        return load_tokenizer(self.encoder_source)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks of the datamodule that is being run."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise ConfigError("give the trainer a task: trainer.fit(module, task), not dataloaders")
+        tasks: dict[str, Task] = datamodule.tasks
+        return tasks
+
+    def setup(self, stage: str) -> None:
+        """Hand the tokenizer and the image spec to the tasks."""
+        assert self.tasks
+        self.trainer.datamodule.bind(self.tokenizer, self.image_spec)  # type: ignore[attr-defined]
+
+    def configure_model(self) -> None:
+        """Build the encoder, and the heads that the tasks ask for; only once."""
+        if self.text_encoder is None:
+            self._build_encoder()
+        specs = self.trainer.datamodule.head_specs()  # type: ignore[attr-defined]
+        if specs != self._specs:
+            self._build_heads(specs)
+
+    def _build_encoder(self) -> None:
+        encoder = load_text_encoder(self.encoder_source)
+        if self.hparams["dropout"] is not None:
+            for module in encoder.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = self.hparams["dropout"]
+        encoder.train().requires_grad_(True)  # from_pretrained gives eval mode, that is no dropout
+        if self.hparams["embedding"] == "frozen":
+            encoder.embeddings.word_embeddings.requires_grad_(False)
+        self.text_encoder = encoder
+        if self.image_spec is not None:
+            scale = float(encoder.embeddings.word_embeddings.weight[:1000].std())
+            self.fusion = PrefixFusion(
+                self.image_spec.width,
+                self.image_spec.n_tokens,
+                encoder.config.hidden_size,
+                scale,
+                self.fusion_config.dropout,
+            )
+
+    def _build_heads(self, specs: dict[str, HeadSpec]) -> None:
+        assert self.text_encoder is not None
+        config = self.text_encoder.config
+        self.heads, self.stores = nn.ModuleDict(), nn.ModuleDict()
+        for name, spec in specs.items():
+            self.heads[name] = build_head(spec.kind, config.hidden_size, config.num_hidden_layers, spec.options)
+        self._specs = dict(specs)
+
+    # -- forward -------------------------------------------------------------------------------------------
+
+    def encode(self, side: dict[str, Tensor], layer: int | None = None) -> Encoded:
+        """Encode one side of a batch.
+
+        Args:
+            side: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``.
+            layer: Which hidden state, 0 being the embeddings; the last by default.
+
+        Returns:
+            The hidden states ``(B, V + L, H)``.
+        """
+        assert self.text_encoder is not None
+        ids, mask = side["input_ids"], side["attention_mask"]
+        deep = layer is not None and layer != self.text_encoder.config.num_hidden_layers
+        image = side.get("image")
+        if image is None:
+            output = self.text_encoder(input_ids=ids, attention_mask=mask, output_hidden_states=deep)
+        else:
+            if self.fusion is None:
+                raise ConfigError("the batch has images but the module has no vision tower: set model.vision.name")
+            pad = self.text_encoder.config.pad_token_id
+            visual = self.fusion(image)
+            words = self.text_encoder.embeddings.word_embeddings(ids)
+            mask = torch.cat([mask.new_ones(visual.shape[:2]), mask], dim=1)
+            # the text keeps the positions it has alone; the visual tokens bring their own
+            positions = (ids != pad).long().cumsum(1) * (ids != pad) + pad
+            positions = torch.cat([positions.new_full(visual.shape[:2], pad), positions], dim=1)
+            output = self.text_encoder(
+                inputs_embeds=torch.cat([visual.to(words.dtype), words], dim=1),
+                attention_mask=mask,
+                position_ids=positions,
+                output_hidden_states=deep,
+            )
+        hidden = output.hidden_states[layer] if deep else output.last_hidden_state
+        return Encoded(hidden, mask, 0 if image is None else image.shape[1])
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The outputs of the head of the batch's task."""
+        head: Head = self.heads[batch["task"]]  # type: ignore[assignment]
+        outputs: dict[str, Tensor] = head(self.encode, batch)
+        return outputs
+
+    # -- training ------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        loss = self(batch)["loss"]
+        if self.trainer._logger_connector.should_update_logs and not torch.isfinite(loss.detach()):
+            raise TrainingError(
+                f"the loss of {batch['task']} is {loss.item()} at update {self.global_step}: "
+                f"lower model.learning_rate (now {self.hparams['learning_rate']:g}) or use trainer.precision 32-true"
+            )
+        self.log(f"{batch['task']}/loss", loss, batch_size=len(batch["item"]), prog_bar=True)
+        return loss  # type: ignore[no-any-return]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, fused, with a learning rate that rises and falls; new parts may learn faster."""
+        rate = self.hparams["learning_rate"]
+        head_rate = self.hparams["head_learning_rate"] or rate
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                decay = self.hparams["weight_decay"] if parameter.ndim > 1 else 0.0
+                key = (rate if name.startswith("text_encoder.") else head_rate, decay)
+                groups.setdefault(key, []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], fused=True
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = get_scheduler(self.hparams["schedule"], optimizer, math.ceil(self.hparams["warmup"] * steps), steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    # -- scoring -------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self.stores = nn.ModuleDict({name: PredictionStore(t.decoded_fields) for name, t in self.tasks.items()})
+
+    def _step(self, batch: Batch) -> None:
+        decoded = self.tasks[batch["task"]].decode(self(batch), batch)
+        self.stores[batch["task"]].update(decoded)  # type: ignore[operator]
+
+    def _finish(self, split: str) -> None:
+        """Decode, score and log a split, every task and language apart."""
+        import pandas as pd
+
+        rows, frames, main = [], [], []
+        for name, store in self.stores.items():
+            task = self.tasks[name]
+            predictions = task.predictions(store.compute(), split)  # type: ignore[operator]
+            frames.append(predictions.assign(task=name))
+            scores = task.evaluate(predictions)
+            rows += [self._row(task, split, score) for score in scores]
+            values = {f"{name}/{s.language}/{s.metric}": s.value for s in scores}
+            self.log_dict(values, add_dataloader_idx=False)
+            main.append(values.get(f"{name}/{task.source_language}/{task.metadata.main_score}", math.nan))
+        self.results[split] = pd.DataFrame(rows)
+        self.predictions[split] = pd.concat(frames, ignore_index=True)
+        if split == "validation":
+            self.log(MAIN_SCORE, sum(main) / len(main), prog_bar=True)
+        self.stores = nn.ModuleDict()
+
+    @staticmethod
+    def _row(task: Task, split: str, score: Score) -> dict[str, Any]:
+        return {
+            "task": task.name,
+            "benchmark_version": task.metadata.benchmark_version,
+            "split": split,
+            "language": score.language,
+            "metric": score.metric,
+            "is_main": score.metric == task.metadata.main_score,
+            "value": score.value,
+            "n": score.n,
+            "reason": score.reason,
+        }
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a new store."""
+        self._start()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Decode a batch of the validation split."""
+        self._step(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation split."""
+        if not self.trainer.sanity_checking:
+            self._finish("validation")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin a new store."""
+        self._start()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Decode a batch of the test split."""
+        self._step(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Score the test split in all languages."""
+        self._finish("test")
+
+    def on_predict_epoch_start(self) -> None:
+        """Begin a new store."""
+        self._start()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Decode a batch of the test split."""
+        self._step(batch)
+
+    def on_predict_epoch_end(self) -> None:
+        """Keep the prediction rows, without scoring them."""
+        import pandas as pd
+
+        frames = [
+            self.tasks[name].predictions(store.compute(), "test").assign(task=name)  # type: ignore[operator]
+            for name, store in self.stores.items()
+        ]
+        self.predictions["test"] = pd.concat(frames, ignore_index=True)
+        self.stores = nn.ModuleDict()
+
+    # -- checkpoints and encoders ----------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the head specs into the checkpoint."""
+        checkpoint["head_specs"] = {name: spec.to_dict() for name, spec in self._specs.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of other tasks; build what is needed to take its weights."""
+        specs = {name: HeadSpec(**spec) for name, spec in checkpoint.get("head_specs", {}).items()}
+        if self.text_encoder is None:
+            self._build_encoder()
+        if not self._specs:
+            self._build_heads(specs)
+        elif specs != self._specs:
+            raise EncoderError(
+                f"the checkpoint was trained on {', '.join(specs) or 'something else'}, this run is on "
+                f"{', '.join(self._specs)}: --ckpt_path only resumes or scores the same run. To start from another "
+                f"run's encoder use --model.init_from RUN"
+            )
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write the text encoder and its tokenizer as transformers does (safetensors), nothing else.
+
+        Args:
+            folder: Where to; ``AutoModel.from_pretrained(folder)`` gives the same hidden states.
+        """
+        if self.text_encoder is None:
+            self._build_encoder()
+        assert self.text_encoder is not None
+        self.text_encoder.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)

@@ -1,0 +1,190 @@
+"""Tables beside the scores: consistency, the primary endpoint, the intermediate tasks' own scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from xmit.report.rows import (
+    ALL,
+    BASELINE,
+    NAN,
+    UNIT,
+    Missing,
+    SourceLanguage,
+    checked,
+    describe,
+    differences,
+    grid,
+    left_out,
+    main_scores,
+    over_seeds,
+    selected,
+    source_of,
+    summarise,
+)
+
+CONSISTENCY = (
+    "pairwise_mean",
+    "unanimous",
+    "fleiss_kappa",
+    "krippendorff_alpha",
+    "all_correct",
+    "n_common",
+    "collapse",
+)
+LOW_RESOURCE = (0, 1, 2)
+
+
+def consistency_table(
+    rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()
+) -> pd.DataFrame:
+    """Consistency of the answers over languages, beside the accuracy without which it means little.
+
+    Args:
+        rows: Tidy result rows.
+        source_language: The language that was trained on, left out of the mean agreement.
+        missing: Cells that the study lists as missing.
+
+    Returns:
+        One row for every target and intermediate: ``mean`` (main score), ``agreement`` and
+        ``correct_given_pivot`` (means over languages), the summaries of
+        :class:`~xmit.metrics.CrossLingualConsistency`, ``note``. Targets without any such row are not listed;
+        values are means over seeds, ``collapse`` is their maximum.
+    """
+    rows = checked(rows)
+    scores = main_scores(rows)
+    chosen = rows[(rows["role"] == "target") & (rows["split"] == "test")]
+    chosen = chosen[chosen["metric"].str.startswith("consistency/")].copy()
+    chosen["metric"] = chosen["metric"].str.removeprefix("consistency/")
+    unit = UNIT[:-1]
+    with_any = set(chosen[unit].itertuples(index=False, name=None))
+    parts = dict(list(chosen.groupby([*unit, "intermediate"])))
+    accuracy = dict(list(scores.groupby([*unit, "intermediate"])))
+    table = []
+    for cell in grid(scores, missing).to_dict("records"):
+        if tuple(cell[k] for k in unit) not in with_any:
+            continue
+        key = tuple(cell[k] for k in (*unit, "intermediate"))
+        found = parts.get(key, chosen.iloc[:0])
+        source = source_of(source_language, str(cell["target"]))
+        per_language = found[~found["language"].isin([ALL, source])]
+        overall = found[found["language"] == ALL]
+        undefined = found[found["value"].isna()]
+        why = [
+            f"{name}: {reason or 'undefined'}"
+            for name, reason in zip(undefined["metric"], undefined["reason"], strict=True)
+        ]
+        listed = {name: _mean_of_languages(per_language, name) for name in ("agreement", "correct_given_pivot")} | {
+            name: _mean(overall, name) for name in CONSISTENCY
+        }
+        flags = overall[overall["metric"] == "collapse"]["value"]
+        listed["collapse"] = float(flags.max()) if len(flags) else NAN
+        collapsed = sorted(set(found[(found["metric"] == "collapse") & (found["language"] != ALL)]["language"]))
+        if collapsed:
+            why.append(f"one class takes over 95 % in {', '.join(collapsed)}: consistency means little there")
+        mean = summarise(over_seeds(accuracy[key], "value"), source)["mean"] if key in accuracy else NAN
+        table.append(
+            {
+                **{k: cell[k] for k in (*unit, "intermediate")},
+                "mean": mean,
+                **listed,
+                "n_seeds": found["seed"].nunique(),
+                "note": "; ".join(dict.fromkeys(why if len(found) else ["no results"])),
+            }
+        )
+    columns = [
+        *unit,
+        "intermediate",
+        "mean",
+        "agreement",
+        "correct_given_pivot",
+        *CONSISTENCY,
+        "n_seeds",
+        "note",
+    ]
+    return pd.DataFrame(table, columns=columns)
+
+
+def _mean(rows: pd.DataFrame, metric: str) -> float:
+    return float(rows.loc[rows["metric"] == metric, "value"].mean())
+
+
+def _mean_of_languages(rows: pd.DataFrame, metric: str) -> float:
+    return float(rows[rows["metric"] == metric].groupby("language")["value"].mean().mean())
+
+
+def effect_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()) -> pd.DataFrame:
+    """The primary endpoint: the mean difference to the baseline over pairs of a target and a language.
+
+    Args:
+        rows: Tidy result rows.
+        source_language: The language that was trained on; it is in no pair.
+        missing: Cells that the study lists as missing.
+
+    Returns:
+        One row for every study, encoder and intermediate: ``delta_low_resource`` and ``delta_zero_shot``,
+        each with ``n_pairs_…`` and ``seeds_…`` (a tuple with one mean for each seed that has all pairs),
+        ``n_targets``, ``n_seeds``, ``note``.
+    """
+    scores = main_scores(checked(rows))
+    cells = grid(scores, missing)
+    gains = differences(scores, cells)
+    sources = {t: source_of(source_language, t) for t in gains["target"].unique()}
+    gains = gains[gains["language"] != gains["target"].map(sources)].copy()
+    low = {code: describe(code).resource_class in LOW_RESOURCE for code in gains["language"].unique()}
+    table = []
+    trained = cells[cells["intermediate"] != BASELINE]
+    for key in dict.fromkeys(trained[["study", "encoder", "intermediate"]].itertuples(index=False, name=None)):
+        found = selected(gains, **dict(zip(("study", "encoder", "intermediate"), key, strict=True)))
+        row: dict[str, Any] = dict(zip(("study", "encoder", "intermediate"), key, strict=True))
+        notes: list[str] = []
+        for name, part in (
+            ("low_resource", found[found["language"].map(low).eq(True)]),
+            ("zero_shot", found),
+        ):
+            pairs = part.groupby([*UNIT, "language"])["delta"].mean()
+            seeds = part.groupby("seed", sort=True)["delta"].agg(["mean", "size"])
+            # a seed without some of the pairs cannot be set beside the others
+            complete = seeds[seeds["size"] == len(pairs)]
+            row[f"delta_{name}"] = float(pairs.mean())
+            row[f"n_pairs_{name}"] = len(pairs)
+            row[f"seeds_{name}"] = tuple(float(v) for v in complete["mean"])
+            notes += [
+                f"seed {seed} has {size} of {len(pairs)} {name.replace('_', '-')} pairs and is not shown alone"
+                for seed, size in seeds["size"].items()
+                if size < len(pairs)
+            ]
+        row["n_targets"], row["n_seeds"] = found["target"].nunique(), found["seed"].nunique()
+        row["note"] = "; ".join(notes)
+        table.append(row)
+    return pd.DataFrame(table, columns=list(table[0]) if table else ["study", "encoder", "intermediate"])
+
+
+def intermediate_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each intermediate task scored on its own validation set: did it learn anything to transfer?
+
+    Args:
+        rows: Tidy result rows.
+
+    Returns:
+        Columns ``study``, ``encoder``, ``intermediate``, ``metric``, ``mean``, ``spread`` over seeds,
+        ``n_seeds``, ``note``.
+    """
+    rows = checked(rows)
+    own = rows[(rows["role"] == "intermediate") & (rows["split"] == "validation") & rows["is_main"]]
+    columns = ["study", "encoder", "intermediate", "metric"]
+    table = []
+    for key, part in own.groupby(columns, sort=True):
+        seeds = part.groupby("seed")["value"].mean()
+        table.append(
+            {
+                **dict(zip(columns, key, strict=True)),
+                "mean": float(seeds.mean()),
+                "spread": float(seeds.max() - seeds.min()) if len(seeds) > 1 else NAN,
+                "n_seeds": len(seeds),
+                "note": "; ".join(left_out(part)),
+            }
+        )
+    return pd.DataFrame(table, columns=[*columns, "mean", "spread", "n_seeds", "note"])

@@ -1,0 +1,148 @@
+"""Tables as LaTeX, Markdown or CSV, as text or as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+
+from xmit.errors import ConfigError
+from xmit.report.columns import Shown, all_tables
+from xmit.report.rows import Missing, SourceLanguage
+
+Format = Literal["latex", "markdown", "csv"]
+
+
+def render(
+    rows: pd.DataFrame,
+    format: str,
+    *,
+    tables: Iterable[str] | None = None,
+    source_language: SourceLanguage = "en",
+    missing: Missing = (),
+) -> str:
+    r"""The tables as a text.
+
+    Args:
+        rows: Tidy result rows.
+        format: ``"latex"`` (booktabs), ``"markdown"`` or ``"csv"``.
+        tables: Names of :func:`all_tables`; all by default, but for CSV only ``summary``.
+        source_language: The language that was trained on.
+        missing: Cells that the study lists as missing.
+
+    Raises:
+        ConfigError: If the format or a table is unknown.
+    """
+    if format not in get_args(Format):
+        raise ConfigError(f"unknown format {format!r}, choose from {', '.join(get_args(Format))}")
+    every = {t.name: t for t in all_tables(rows, source_language=source_language, missing=missing)}
+    chosen = list(tables) if tables is not None else (["summary"] if format == "csv" else list(every))
+    unknown = [name for name in chosen if name not in every]
+    if unknown:
+        raise ConfigError(f"unknown table {unknown[0]!r}, choose from {', '.join(every)}")
+    write = {"latex": latex, "markdown": markdown, "csv": csv}[format]
+    return "\n".join(write(every[name]) for name in chosen)
+
+
+def csv(table: Shown) -> str:
+    """The unformatted table: fractions in full precision."""
+    # a tuple holds one value a seed
+    plain = table.frame.map(lambda v: " ".join(map(repr, v)) if isinstance(v, tuple) else v)
+    return plain.to_csv(index=False, lineterminator="\n")
+
+
+def markdown(table: Shown) -> str:
+    """A pipe table with its notes."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |\n"
+
+    text = f"### {_md(table.title)}\n\n" + line(_md(h) for h, _ in table.headings)
+    text += line("--:" if number else ":--" for number in table.numeric)
+    for cells, note in table.rows:
+        texts = [_md(c.text) for c in cells]
+        text += line(_marked(table, texts, f"<sup>{note}</sup>" if note else ""))
+    return text + "".join(f"\n{i}. {_md(note)}" for i, note in enumerate(table.notes, 1)) + "\n"
+
+
+def latex(table: Shown) -> str:
+    r"""A booktabs tabular; ``\usepackage{booktabs}`` is all it needs."""
+    kinds = "".join("r" if number else "l" for number in table.numeric)
+    lines = [
+        f"% {_one_line(table.title)}; needs \\usepackage{{booktabs}}",
+        f"\\begin{{tabular}}{{{kinds}}}",
+        r"\toprule",
+        " & ".join(_tex(h) for h, _ in table.headings) + r" \\",
+        r"\midrule",
+    ]
+    for cells, note in table.rows:
+        texts = [_tex(c.text) for c in cells]
+        lines.append(" & ".join(_marked(table, texts, f"\\textsuperscript{{{note}}}" if note else "")) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if table.notes:
+        notes = (f"\\textsuperscript{{{i}}}{_tex(note)}" for i, note in enumerate(table.notes, 1))
+        lines.append("\n\\par\\footnotesize " + "; ".join(notes))
+    return "\n".join(lines) + "\n"
+
+
+def _marked(table: Shown, texts: list[str], mark: str) -> list[str]:
+    """Put the note's mark on the row's name, its last text column before the numbers."""
+    at = max(table.numeric.index(True) - 1, 0) if True in table.numeric else 0
+    return [text + mark if i == at else text for i, text in enumerate(texts)]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "Δ": r"$\Delta$",
+    "κ": r"$\kappa$",
+    "α": r"$\alpha$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "…": r"\dots{}",
+    "·": r"$\cdot$",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(c, c) for c in _one_line(text))
+
+
+def _md(text: str) -> str:
+    text = re.sub(r"([\\`*_{}\[\]|~#])", r"\\\1", _one_line(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def write_tables(folder: Path, tables: Iterable[Shown]) -> list[Path]:
+    """Write each table as ``report-<name>.csv`` and ``.tex``.
+
+    Args:
+        folder: Where.
+        tables: The tables.
+    """
+    paths = []
+    for table in tables:
+        for suffix, text in (("csv", csv(table)), ("tex", latex(table))):
+            paths.append(folder / f"report-{table.name}.{suffix}")
+            write_atomically(paths[-1], text)
+    return paths
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    part.replace(path)

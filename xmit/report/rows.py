@@ -1,0 +1,274 @@
+"""Result rows made ready for the tables: checked, the main scores apart, paired with the baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xmit.errors import LanguageNotFoundError, StudyError
+from xmit.metrics.robustness import robustness_summary
+
+NAN = float("nan")
+ALL = "all"
+BASELINE = "none"
+TEXTS = (
+    "study",
+    "cell",
+    "role",
+    "encoder",
+    "intermediate",
+    "target",
+    "benchmark_version",
+    "split",
+    "language",
+    "metric",
+    "reason",
+)
+COLUMNS = (*TEXTS, "seed", "is_main", "value", "n")
+OPTIONAL: dict[str, Any] = {"study": "", "cell": "", "encoder": "", "benchmark_version": "", "n": np.nan, "reason": ""}
+UNIT = ["study", "encoder", "benchmark_version", "target", "metric"]
+"""What a score must share with another one to be compared with it."""
+
+SourceLanguage = str | Mapping[str, str]
+"""The language that was trained on, for all targets or by target."""
+Missing = Iterable[Mapping[str, Any] | str]
+"""Cells without results: mappings with ``intermediate``, ``target``, ``seed``, maybe ``reason``; or texts."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a table shows of a language; a language that xmit does not know has only its code."""
+
+    code: str
+    name: str
+    script: str = "?"
+    family: str = "?"
+    resource_class: int | None = None
+    in_xlmr: bool = False
+    known: bool = False
+
+    @property
+    def latin(self) -> bool:
+        """Whether it is written in the Latin script."""
+        return self.script == "Latn"
+
+
+def describe(code: str) -> Described:
+    """What is known of a language, without failing for the language of a plug-in task.
+
+    Args:
+        code: A language code.
+    """
+    from xmit.languages import get_language
+
+    try:
+        found = get_language(code)
+    except LanguageNotFoundError:
+        return Described(code, code)
+    return Described(
+        code, found.name, found.script, found.family, found.resource_class, bool(found.in_xlmr), known=True
+    )
+
+
+def by_resources(codes: Iterable[str]) -> list[Described]:
+    """Languages by resource class (poorest first, unknown last), Latin script first, then script and name."""
+    return sorted(
+        map(describe, dict.fromkeys(codes)),
+        key=lambda d: (
+            math.inf if d.resource_class is None else d.resource_class,
+            not d.latin,
+            d.script,
+            d.name,
+            d.code,
+        ),
+    )
+
+
+def source_of(source_language: SourceLanguage, target: str) -> str:
+    """The source language of one target."""
+    return source_language if isinstance(source_language, str) else source_language.get(target, "en")
+
+
+def checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """Result rows with every column there and of one type, each result once.
+
+    Args:
+        rows: Tidy result rows.
+
+    Raises:
+        StudyError: If a column is missing, or the same result is there with two values.
+    """
+    absent = [name for name in COLUMNS if name not in rows.columns and name not in OPTIONAL]
+    if absent:
+        raise StudyError(f"these are no result rows: no column {', '.join(absent)}")
+    filled = rows.assign(**{k: v for k, v in OPTIONAL.items() if k not in rows.columns})[list(COLUMNS)].copy()
+    for name in TEXTS:
+        filled[name] = filled[name].astype(object).where(filled[name].notna(), "").astype(str)
+    filled["seed"] = filled["seed"].astype(int)
+    filled["is_main"] = filled["is_main"].astype(bool)
+    filled["value"] = pd.to_numeric(filled["value"]).astype(float)
+    filled["n"] = pd.to_numeric(filled["n"]).astype(float)
+    key = [*UNIT, "role", "intermediate", "seed", "split", "language"]
+    filled = filled.drop_duplicates([*key, "value"])
+    twice = filled[filled.duplicated(key)]
+    if len(twice):
+        one = twice.iloc[0]
+        raise StudyError(
+            f"two different results for {one['metric']} of {one['intermediate']} on "
+            f"{one['target'] or 'itself'}, seed {one['seed']}, language {one['language']}: "
+            "were two runs written into one study?"
+        )
+    return filled.reset_index(drop=True)
+
+
+def main_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """The main test score of every target, intermediate, seed and language.
+
+    Args:
+        rows: Rows from :func:`checked`.
+    """
+    chosen = rows[(rows["role"] == "target") & (rows["split"] == "test") & rows["is_main"]]
+    chosen = chosen[~chosen["language"].isin([ALL, ""])]
+    return chosen[[*UNIT, "intermediate", "seed", "language", "value", "n", "reason"]].reset_index(drop=True)
+
+
+def grid(scores: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
+    """Every cell that the study should have: each target with each intermediate.
+
+    Args:
+        scores: Rows from :func:`main_scores`.
+        missing: Cells that the study lists as missing; perhaps intermediates and targets without any row.
+
+    Returns:
+        One row a unit and intermediate, the baseline first, with ``seeds`` (sorted tuple), ``missing_seeds``
+        and ``why_missing``.
+    """
+    listed = [m for m in missing if not isinstance(m, str) and m.get("intermediate") and m.get("target")]
+    present = {
+        key: tuple(sorted(int(s) for s in part["seed"].unique()))
+        for key, part in scores.groupby([*UNIT, "intermediate"], sort=False)
+    }
+    units = list(dict.fromkeys(key[:-1] for key in present))
+    for entry in listed:
+        # a target of which no cell is done has no rows to learn its benchmark and metric from
+        if entry["target"] not in {unit[3] for unit in units}:
+            study, encoder = units[0][:2] if units else ("", "")
+            units.append((study, encoder, "", str(entry["target"]), ""))
+    table = []
+    for unit in units:
+        same = [key for key in present if key[:2] == unit[:2]]
+        named = [str(m["intermediate"]) for m in listed]
+        intermediates = dict.fromkeys([*(key[-1] for key in same), *named])
+        expected = {s for key in same for s in present[key]} | {
+            int(m["seed"]) for m in listed if m.get("seed") is not None
+        }
+        for intermediate in sorted(intermediates, key=lambda name: (name != BASELINE, name)):
+            seeds = present.get((*unit, intermediate), ())
+            here = [m for m in listed if (m["intermediate"], m["target"]) == (intermediate, unit[3])]
+            lacking = expected - set(seeds)
+            # an untrained baseline has one result whatever the seed, unless the study lists others
+            if intermediate == BASELINE and len(seeds) == 1 and not here:
+                lacking = set()
+            why = "; ".join(dict.fromkeys(str(m["reason"]) for m in here if m.get("reason")))
+            table.append((*unit, intermediate, tuple(seeds), tuple(sorted(lacking)), why))
+    return pd.DataFrame(table, columns=[*UNIT, "intermediate", "seeds", "missing_seeds", "why_missing"])
+
+
+def differences(scores: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Differences to the baseline in the same seed and language.
+
+    A baseline that needs no training has one seed, and every seed is compared with it.
+
+    Args:
+        scores: Rows from :func:`main_scores`.
+        cells: Rows from :func:`grid`.
+
+    Returns:
+        ``scores`` of the other intermediates with the columns ``baseline`` and ``delta``, where both
+        have a score.
+    """
+    base = cells[cells["intermediate"] == BASELINE]
+    single = base[(base["seeds"].map(len) == 1) & (base["missing_seeds"].map(len) == 0)][UNIT]
+    is_base = scores["intermediate"] == BASELINE
+    baseline = scores[is_base][[*UNIT, "seed", "language", "value"]].rename(columns={"value": "baseline"})
+    others = scores[~is_base].merge(single.assign(single=True), on=UNIT, how="left")
+    one_seed = others["single"].notna()
+    parts = [
+        others[~one_seed].merge(baseline, on=[*UNIT, "seed", "language"]),
+        others[one_seed].merge(baseline.drop(columns="seed"), on=[*UNIT, "language"]),
+    ]
+    both = pd.concat(parts, ignore_index=True).drop(columns="single")
+    both["delta"] = both["value"] - both["baseline"]
+    return both[both["delta"].notna()].reset_index(drop=True)
+
+
+def missing_cells(rows: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
+    """The cells without results: those that the study lists and those that the grid lacks.
+
+    Args:
+        rows: Tidy result rows.
+        missing: Cells that the study lists as missing.
+
+    Returns:
+        Columns ``target``, ``intermediate``, ``seed``, ``reason``, one row a cell.
+    """
+    missing = list(missing)
+    cells = grid(main_scores(checked(rows)), missing).explode("missing_seeds")
+    cells = cells[cells["missing_seeds"].notna()]
+    found = pd.DataFrame(
+        {
+            "target": cells["target"],
+            "intermediate": cells["intermediate"],
+            "seed": cells["missing_seeds"].astype(int),
+            "reason": cells["why_missing"].replace("", "no result rows"),
+        }
+    )
+    return found.drop_duplicates().reset_index(drop=True)
+
+
+def selected(table: pd.DataFrame, **equal: object) -> pd.DataFrame:
+    """The rows of a table whose columns have these values."""
+    mask = np.ones(len(table), dtype=bool)
+    for name, value in equal.items():
+        mask &= (table[name] == value).to_numpy()
+    return table[mask]
+
+
+def summarise(values: Mapping[str, float], source: str) -> dict[str, Any]:
+    """Robustness over languages, including ones that only a plug-in task knows."""
+    return robustness_summary(values, source, lookup=describe)
+
+
+def over_seeds(cell: pd.DataFrame, column: str) -> dict[str, float]:
+    """Mean over seeds in every language, NaN where no seed has a score."""
+    return {str(k): float(v) for k, v in cell.groupby("language", sort=True)[column].mean().items()}
+
+
+def each_seed(cell: pd.DataFrame, column: str, source: str) -> list[dict[str, Any]]:
+    """One robustness summary a seed."""
+    return [summarise(over_seeds(part, column), source) for _, part in cell.groupby("seed", sort=True)]
+
+
+def spread(summaries: list[dict[str, Any]], key: str) -> float:
+    """Highest minus lowest over seeds; NaN for a single seed, whose spread is not known."""
+    found = [s[key] for s in summaries if not np.isnan(s[key])]
+    return float(max(found) - min(found)) if len(found) > 1 else NAN
+
+
+def numbers(seeds: Iterable[int]) -> str:
+    """Seeds as a text."""
+    return ", ".join(str(s) for s in seeds)
+
+
+def left_out(cell: pd.DataFrame) -> list[str]:
+    """Why languages have no score, one text a reason."""
+    lost = cell[cell["value"].isna()]
+    return [
+        f"{', '.join(sorted(set(part['language'])))}: {str(reason) or 'no score'}"
+        for reason, part in lost.groupby("reason", sort=True)
+    ]

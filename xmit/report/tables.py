@@ -1,0 +1,272 @@
+"""The tables of a report: functions from result rows to a DataFrame, without any formatting.
+
+Scores are fractions, averaged over seeds within a language first and over languages then. Differences to the
+baseline are taken within a seed and a language before anything is averaged. What is undefined is NaN with a
+reason in ``note``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from xmit.errors import TaskNotFoundError
+from xmit.report.evidence import consistency_table
+from xmit.report.rows import (
+    BASELINE,
+    NAN,
+    UNIT,
+    Described,
+    Missing,
+    SourceLanguage,
+    by_resources,
+    checked,
+    describe,
+    differences,
+    each_seed,
+    grid,
+    left_out,
+    main_scores,
+    numbers,
+    over_seeds,
+    selected,
+    source_of,
+    spread,
+    summarise,
+)
+
+GROUPINGS = {
+    "resource_class": "resource class",
+    "script": "script",
+    "writing": "Latin or not",
+    "pretraining": "in XLM-R's pre-training",
+}
+DELTA = "Δ "
+
+
+def summary_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()) -> pd.DataFrame:
+    """One row for every target and intermediate, also for those without results.
+
+    Args:
+        rows: Tidy result rows.
+        source_language: The language that was trained on.
+        missing: Cells that the study lists as missing.
+
+    Returns:
+        The columns of the unit, ``intermediate``, ``seeds``, ``n_seeds``; ``mean``, ``zero_shot_mean`` and
+        ``low_resource_mean`` with ``n_languages``, ``n_zero_shot`` and ``n_low_resource``; ``worst``,
+        ``worst_language``, ``source_score``, ``transfer_gap``; ``agreement`` (mean over languages of the
+        agreement with the source language) and ``fleiss_kappa``, ``collapse``; ``delta_mean``,
+        ``delta_zero_shot``, ``delta_low_resource`` to the baseline, ``n_delta_seeds``; ``mean_spread``,
+        ``delta_mean_spread`` and ``delta_low_resource_spread`` (highest minus lowest over seeds); ``note``.
+    """
+    rows = checked(rows)
+    scores = main_scores(rows)
+    cells = grid(scores, missing)
+    gains = differences(scores, cells)
+    consistent = consistency_table(rows, source_language=source_language, missing=missing)
+    by_cell = dict(list(scores.groupby([*UNIT, "intermediate"])))
+    gain_by_cell = dict(list(gains.groupby([*UNIT, "intermediate"])))
+    table = []
+    for cell in cells.to_dict("records"):
+        key = tuple(cell[name] for name in (*UNIT, "intermediate"))
+        source = source_of(source_language, str(cell["target"]))
+        found, gained = by_cell.get(key, scores.iloc[:0]), gain_by_cell.get(key, gains.iloc[:0])
+        table.append(
+            {
+                **{str(k): cell[k] for k in (*UNIT, "intermediate")},
+                **_level(found, source),
+                **_gain(gained, source),
+                **_consistency_of(consistent, cell),
+                "seeds": numbers(cell["seeds"]),
+                "n_seeds": len(cell["seeds"]),
+                "note": "; ".join(_notes(cell, found, gained, gains, cells, source)),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _level(cell: pd.DataFrame, source: str) -> dict[str, Any]:
+    """The scores of a cell, and how far its seeds lie apart."""
+    values = over_seeds(cell, "value")
+    s = summarise(values, source)
+    return {
+        "mean": s["mean"],
+        "n_languages": s["n"]["mean"],
+        "zero_shot_mean": s["zero_shot_mean"],
+        "n_zero_shot": s["n"]["zero_shot_mean"],
+        "low_resource_mean": s["low_resource_mean"],
+        "n_low_resource": s["n"]["low_resource_mean"],
+        "worst": s["worst"],
+        "worst_language": s["worst_language"] or "",
+        "source_score": values.get(source, NAN),
+        "transfer_gap": s["transfer_gap"],
+        "mean_spread": spread(each_seed(cell, "value", source), "mean"),
+    }
+
+
+def _gain(cell: pd.DataFrame, source: str) -> dict[str, Any]:
+    """The differences of a cell to the baseline."""
+    s, seeds = summarise(over_seeds(cell, "delta"), source), each_seed(cell, "delta", source)
+    return {
+        "delta_mean": s["mean"],
+        "delta_zero_shot": s["zero_shot_mean"],
+        "delta_low_resource": s["low_resource_mean"],
+        "delta_mean_spread": spread(seeds, "mean"),
+        "delta_low_resource_spread": spread(seeds, "low_resource_mean"),
+        "n_delta_seeds": len(seeds),
+    }
+
+
+def _consistency_of(table: pd.DataFrame, cell: Mapping[Any, Any]) -> dict[str, Any]:
+    same = selected(table, **{str(k): cell[k] for k in (*UNIT[:-1], "intermediate")})
+    found: Mapping[Any, Any] = same.iloc[0].to_dict() if len(same) else {}
+    return {name: found.get(name, NAN) for name in ("agreement", "fleiss_kappa", "collapse")}
+
+
+def _notes(
+    cell: Mapping[Any, Any],
+    scores: pd.DataFrame,
+    gained: pd.DataFrame,
+    gains: pd.DataFrame,
+    cells: pd.DataFrame,
+    source: str,
+) -> list[str]:
+    notes = []
+    if cell["missing_seeds"]:
+        which = f"seed {numbers(cell['missing_seeds'])}" if cell["seeds"] else "all seeds"
+        notes.append(f"missing: {which}{cell['why_missing'] and ' (' + cell['why_missing'] + ')'}")
+    elif not cell["seeds"]:
+        notes.append("no results" + (cell["why_missing"] and f" ({cell['why_missing']})"))
+    notes += left_out(scores)
+    if cell["seeds"]:
+        reasons = summarise(over_seeds(scores, "value"), source)["reasons"]
+        notes += [reasons[key] for key in ("low_resource_mean", "transfer_gap") if key in reasons]
+    if cell["intermediate"] != BASELINE and cell["seeds"]:
+        base = selected(cells, **{k: cell[k] for k in UNIT}, intermediate=BASELINE)
+        seeds = tuple(base["seeds"].iloc[0]) if len(base) else ()
+        paired = set(gained["seed"])
+        if not seeds:
+            notes.append("no baseline to compare with")
+        elif not paired:
+            notes.append("no seed or language in common with the baseline")
+        elif len(seeds) == 1 and paired != set(seeds):
+            notes.append("the baseline has one seed, with which every seed is compared")
+        elif paired != set(cell["seeds"]) | set(seeds):
+            notes.append(f"differences from seed {numbers(sorted(paired))} only")
+    return list(dict.fromkeys(notes))
+
+
+def language_table(
+    rows: pd.DataFrame, target: str, *, source_language: SourceLanguage = "en", missing: Missing = ()
+) -> pd.DataFrame:
+    """The main score of one target in every language, one column an intermediate.
+
+    Args:
+        rows: Tidy result rows.
+        target: Name of the target.
+        source_language: The language that was trained on; its row is marked.
+        missing: Cells that the study lists as missing; their columns are empty.
+
+    Returns:
+        The columns ``language``, ``name``, ``script``, ``family``, ``resource_class``, ``in_xlmr``,
+        ``is_source``, ``n`` (items), then each intermediate's score and, as ``Δ name``, its difference to the
+        baseline; languages with the fewest resources first. With several studies or encoders there is one such
+        column for each of them.
+
+    Raises:
+        TaskNotFoundError: If there are no rows of that target.
+    """
+    rows = checked(rows)
+    every = main_scores(rows)
+    if target not in set(every["target"]) | {m["target"] for m in missing if not isinstance(m, str)}:
+        raise TaskNotFoundError("target", target, sorted(set(every["target"])), "Only targets with results are listed.")
+    scores = selected(every, target=target)
+    cells = selected(grid(every, missing), target=target)
+    gains = differences(scores, cells)
+    languages = by_resources(scores["language"])
+    table = pd.DataFrame([_about(d) for d in languages], columns=["language", *_about(describe("en"))][1:])
+    source = source_of(source_language, target)
+    table["is_source"] = table["language"] == source
+    table["n"] = table["language"].map(scores.groupby("language")["n"].max())
+    columns, deltas = {}, {}
+    for cell in cells.to_dict("records"):
+        name = column_name(cell, cells)
+        key = {k: cell[k] for k in (*UNIT, "intermediate")}
+        columns[name] = table["language"].map(over_seeds(selected(scores, **key), "value"))
+        if cell["intermediate"] != BASELINE:
+            deltas[DELTA + name] = table["language"].map(over_seeds(selected(gains, **key), "delta"))
+    return pd.concat([table, pd.DataFrame({**columns, **deltas}, dtype=float)], axis=1)
+
+
+def _about(described: Described) -> dict[str, Any]:
+    return {
+        "language": described.code,
+        "name": described.name,
+        "script": described.script,
+        "family": described.family,
+        "resource_class": described.resource_class,
+        "in_xlmr": described.in_xlmr if described.known else None,
+    }
+
+
+def column_name(cell: Mapping[Any, Any], cells: pd.DataFrame) -> str:
+    """The intermediate's name, with whatever else tells two columns apart."""
+    apart = [str(cell[k]) for k in UNIT if k != "target" and cells[k].nunique() > 1]
+    return " · ".join([str(cell["intermediate"]), *apart])
+
+
+def group_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()) -> pd.DataFrame:
+    """Means over groups of zero-shot languages: resource class, script, Latin or not, pre-training.
+
+    Args:
+        rows: Tidy result rows.
+        source_language: The language that was trained on; it is in no group.
+        missing: Cells that the study lists as missing.
+
+    Returns:
+        One row for every target, intermediate, ``grouping`` and ``group`` with ``mean``, ``n_languages``,
+        ``delta`` to the baseline, ``n_delta`` (languages behind it) and ``note``. Languages unknown to xmit are
+        in no group.
+    """
+    scores = main_scores(checked(rows))
+    cells = grid(scores, missing)
+    gains = differences(scores, cells)
+    known = {code: describe(code).known for code in scores["language"].unique()}
+    scores, gains = (
+        scores[scores["language"].map(known).eq(True)],
+        gains[gains["language"].map(known).eq(True)],
+    )
+    by_cell = dict(list(scores.groupby([*UNIT, "intermediate"])))
+    gain_by_cell = dict(list(gains.groupby([*UNIT, "intermediate"])))
+    # a cell without results shows the scripts that the other cells of its target have
+    scripts = {t: sorted({describe(c).script for c in part["language"]}) for t, part in scores.groupby("target")}
+    table = []
+    for cell in cells.to_dict("records"):
+        key = tuple(cell[k] for k in (*UNIT, "intermediate"))
+        source = source_of(source_language, str(cell["target"]))
+        level = summarise(over_seeds(by_cell.get(key, scores.iloc[:0]), "value"), source)
+        gain = summarise(over_seeds(gain_by_cell.get(key, gains.iloc[:0]), "delta"), source)
+        for kind, heading in GROUPINGS.items():
+            names = dict.fromkeys(
+                [*level["groups"][kind], *(scripts.get(cell["target"], []) if kind == "script" else [])]
+            )
+            for name in names:
+                found = level["groups"][kind].get(name, {"mean": NAN, "n": 0})
+                gained = gain["groups"][kind].get(name, {"mean": NAN, "n": 0})
+                reason = level["reasons"].get(f"groups/{kind}/{name}", "" if found["n"] else "no results")
+                table.append(
+                    {
+                        **{k: cell[k] for k in (*UNIT, "intermediate")},
+                        "grouping": heading,
+                        "group": name,
+                        "mean": found["mean"],
+                        "n_languages": found["n"],
+                        "delta": gained["mean"],
+                        "n_delta": gained["n"],
+                        "note": reason if cell["seeds"] else "no results",
+                    }
+                )
+    return pd.DataFrame(table)

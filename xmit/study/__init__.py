@@ -1,0 +1,1 @@
+"""Studies: a plan of runs (intermediate × target × seed), carried out and collected."""

@@ -1,0 +1,183 @@
+"""Result rows, prediction rows and the files of a run on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmit.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLAN = "plan.json"
+RESULTS = "results.parquet"
+PREDICTIONS = "predictions.parquet"
+DONE = "done.json"
+CONFIG = "config.yaml"
+ENCODER = "encoder"
+COLUMNS = (
+    "study", "cell", "role", "encoder", "intermediate", "target", "benchmark_version", "seed", "split",
+    "language", "metric", "is_main", "value", "n", "reason",
+)  # fmt: skip
+"""The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
+
+
+@dataclass
+class RunInfo:
+    """Where a run stands in a study; for a run of its own the defaults do.
+
+    Args:
+        study: Name of the study.
+        cell: Name of the cell.
+        role: ``intermediate`` or ``target``; by default what the task is for.
+        intermediate: The intermediate whose encoder the run starts from; ``none`` for the public encoder.
+        encoder: The public encoder at the beginning of it all.
+    """
+
+    study: str = ""
+    cell: str = ""
+    role: str | None = None
+    intermediate: str = "none"
+    encoder: str | None = None
+
+
+def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file under another name beside it, then move it into place.
+
+    Args:
+        path: The file.
+        write: Called with the path to write to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(Path(name))
+        with Path(name).open("rb") as file:
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
+    atomic_write(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def result_rows(frame: pd.DataFrame, info: RunInfo, seed: int) -> pd.DataFrame:
+    """Add to a module's scores where they belong.
+
+    Args:
+        frame: Rows of :attr:`~xmit.modules.module.MultimodalModule.results`.
+        info: The run.
+        seed: Its seed.
+
+    Returns:
+        Rows in the columns :data:`COLUMNS`.
+    """
+    target = info.role != "intermediate"
+    values = {
+        **asdict(info),
+        "intermediate": info.intermediate if target else frame["task"],
+        "target": frame["task"] if target else "",
+        "seed": seed,
+    }
+    return frame.assign(**values)[list(COLUMNS)]
+
+
+def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | None) -> None:
+    """Write result rows and prediction rows as parquet, atomically."""
+    atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
+    if predictions is not None:
+        kept = predictions[["task", "language", "id", "prediction", "scores", "target"]]
+        atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
+
+
+def mark_done(folder: Path, identity: str, facts: dict[str, Any]) -> None:
+    """Write ``done.json``, last of all, with the hash of every file that must be whole.
+
+    Args:
+        folder: The run's folder.
+        identity: Hash of what determined the outcome.
+        facts: Whatever else is worth knowing, such as seconds and versions.
+    """
+    files = [p for p in (folder / n for n in (RESULTS, PREDICTIONS, CONFIG)) if p.is_file()]
+    if (folder / ENCODER).is_dir():
+        files += [p for p in (folder / ENCODER).rglob("*") if p.is_file()]
+    hashes = {str(p.relative_to(folder)): {"sha256": file_hash(p), "bytes": p.stat().st_size} for p in files}
+    write_json(folder / DONE, {"identity": identity, "files": hashes, **facts})
+
+
+def is_done(folder: Path, identity: str) -> bool:
+    """Whether a run of this identity is finished and whole.
+
+    Small files are hashed; of large ones, weights above all, the size is compared.
+    """
+    try:
+        done = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        if done["identity"] != identity:
+            return False
+        for name, facts in done["files"].items():
+            path = folder / name
+            if path.stat().st_size != facts["bytes"]:
+                return False
+            if facts["bytes"] < 2**24 and file_hash(path) != facts["sha256"]:
+                return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # nothing there, or damaged: the run is simply not done
+    return True
+
+
+def load_results(folder: str | Path) -> pd.DataFrame:
+    """Read the result rows of a run, a study, or a folder of studies.
+
+    Args:
+        folder: Such as ``runs/demo`` or ``runs``.
+
+    Returns:
+        All rows of all finished runs in it, in the columns :data:`COLUMNS`.
+
+    Raises:
+        DataError: If there are none, or a file cannot be read.
+    """
+    import pandas as pd
+
+    root = Path(folder)
+    found = sorted(p for p in root.rglob(RESULTS) if (p.parent / DONE).is_file() and _in_plan(p.parent))
+    if not found:
+        raise DataError(f"no finished run in {root} (looked for {RESULTS} beside {DONE}): run a study or fit first")
+    frames = []
+    for path in found:
+        try:
+            frames.append(pd.read_parquet(path))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}): delete {path.parent} and run the study again") from error
+    return pd.concat(frames, ignore_index=True)
+
+
+def _in_plan(run: Path) -> bool:
+    """Whether a run is one of its study's cells as planned last, or stands by itself."""
+    plan = run.parent / PLAN
+    if not plan.is_file():
+        return True
+    try:
+        cells = json.loads(plan.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{plan} is damaged ({error}): run the study again, nothing done is lost") from error
+    return any(cell["name"] == run.name and is_done(run, cell["identity"]) for cell in cells)

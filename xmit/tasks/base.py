@@ -1,0 +1,363 @@
+"""The Task: a LightningDataModule that owns its data, its head spec, its decoding and its metric."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from xmit.data.batching import Batching, EvaluationStream, Ragged, TrainingBatches
+from xmit.errors import ConfigError, DataError, LanguageNotFoundError
+from xmit.tasks.metadata import ROLES, TaskMetadata
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    from transformers import PreTrainedTokenizerBase
+
+    from xmit.modules.vision import ImageSpec
+
+__all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskMetadata"]
+
+Batch = dict[str, Any]
+"""``task``: name; ``item``: stream positions ``(B,)``; encoder inputs by side, each with ``input_ids`` and
+``attention_mask`` ``(B, L)`` and perhaps ``image``; ``labels`` where there are any."""
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What a module must put on the encoder for a task; plain values, so it can lie in a checkpoint.
+
+    Args:
+        kind: A head of :data:`xmit.modules.heads.HEADS`.
+        options: Its arguments.
+    """
+
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain dicts."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One value of one metric in one language.
+
+    Args:
+        language: Language code, or a summary such as ``all``.
+        metric: Name of the metric.
+        value: The value; NaN where undefined.
+        n: How many examples stand behind it.
+        reason: Why the value is NaN.
+    """
+
+    language: str
+    metric: str
+    value: float
+    n: int
+    reason: str = ""
+
+
+@dataclass
+class Examples:
+    """One split with all its languages, tokenised.
+
+    Args:
+        ids: The id of each example, equal over languages where the data are parallel.
+        languages: The language of each example.
+        text: Encoder inputs by side, one sequence an item; most tasks have the one side ``text``.
+        labels: Label of each item ``(n,)``, or None.
+        images: Content keys of the images by side, one a item.
+        extra: Whatever the family needs again when it decodes.
+    """
+
+    ids: list[str]
+    languages: list[str]
+    text: dict[str, Ragged]
+    labels: Tensor | None = None
+    images: dict[str, list[str]] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens an item, its longest side counted, ``(n,)``."""
+        lengths: npt.NDArray[np.int64] = np.max([side.lengths for side in self.text.values()], axis=0)
+        return lengths
+
+    def __len__(self) -> int:
+        return len(next(iter(self.text.values())))
+
+
+class _Batches(Dataset[Batch]):
+    """Hands lists of item numbers to the task's collate: batches are built whole, not item by item."""
+
+    def __init__(self, task: Task, examples: Examples) -> None:
+        self.task, self.examples = task, examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, items: Any) -> Batch:
+        return self.task.collate(self.examples, items)
+
+
+def _identity(batch: Batch) -> Batch:
+    return batch
+
+
+class Task(LightningDataModule):
+    """Base of all tasks. Subclass a family, declare ``metadata`` and implement :meth:`load_split`.
+
+    Args:
+        languages: Languages to score, as xmit codes or the data's own; all of the metadata by default.
+        source_language: The language of training and validation; the metadata's by default.
+        data_dir: Folder with the original release files or the hub's parquet files, instead of the hub.
+        batch_size: Examples per update and process.
+        max_length: The most tokens of an input; longer ones are cut.
+        batching: How training batches are drawn, see :class:`~xmit.data.batching.TrainingBatches`.
+        eval_tokens: The most tokens, padding included, of a batch that is scored.
+        train_examples: Train on this many examples, drawn once by the seed; all by default.
+        num_workers: Worker processes that build batches.
+    """
+
+    metadata: ClassVar[TaskMetadata]
+    columns: ClassVar[tuple[str, ...]] = ("id",)
+    """The canonical columns that :meth:`load_split` must return."""
+    decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
+    """The tensors that :meth:`decode` returns, gathered over batches and processes."""
+    trains: ClassVar[bool] = True
+    """Whether there is anything to train on; retrieval targets are only scored."""
+
+    def __init__(
+        self,
+        languages: list[str] | None = None,
+        source_language: str | None = None,
+        data_dir: str | None = None,
+        batch_size: int = 32,
+        max_length: int = 128,
+        batching: Batching = "padded",
+        eval_tokens: int = 8192,
+        train_examples: int | None = None,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(getattr(type(self), "metadata", None), TaskMetadata):
+            raise ConfigError(f"{type(self).__qualname__} needs a class attribute 'metadata = TaskMetadata(…)'")
+        known = self.metadata.languages
+        self.languages = [self.resolve_language(code) for code in languages] if languages else list(known)
+        self.source_language = self.resolve_language(source_language or self.metadata.source_language, source=True)
+        self.data_dir = data_dir
+        self.batch_size, self.max_length, self.batching = batch_size, max_length, batching
+        self.eval_tokens, self.train_examples, self.num_workers = eval_tokens, train_examples, num_workers
+        self.tokenizer: PreTrainedTokenizerBase | None = None
+        self.image_spec: ImageSpec | None = None
+        self._tables: dict[str, datasets.Dataset] = {}
+        self._examples: dict[str, Examples] = {}
+
+    # -- what a data set implements ----------------------------------------------------------------------
+
+    @abstractmethod
+    def load_split(self, split: str, language: str) -> datasets.Dataset:
+        """Load one split of one language in the family's canonical columns.
+
+        Args:
+            split: ``train``, ``validation`` or ``test``.
+            language: An xmit language code; ``self.native(language)`` is the data's own.
+        """
+
+    # -- what a family implements ------------------------------------------------------------------------
+
+    @abstractmethod
+    def head_spec(self) -> HeadSpec:
+        """The head this task needs."""
+
+    @abstractmethod
+    def encode(self, table: datasets.Dataset) -> Examples:
+        """Tokenise a split whose rows carry the canonical columns and ``language``."""
+
+    @abstractmethod
+    def decode(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Turn a head's outputs for a batch into the tensors of ``decoded_fields``, each ``(B, …)``."""
+
+    @abstractmethod
+    def predictions(self, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
+        """Prediction rows of a whole split: ``language``, ``id``, ``prediction``, ``scores``, ``target``."""
+
+    @abstractmethod
+    def score(self, predictions: pd.DataFrame) -> list[Score]:
+        """Score the prediction rows, every language apart."""
+
+    def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
+        """All scores of a split: each language's, and the consistency over languages of parallel examples."""
+        scores = self.score(predictions)
+        if self.metadata.parallel and predictions["language"].nunique() > 1:
+            from xmit.tasks.scoring import consistency_scores
+
+            scores += consistency_scores(predictions, self.source_language)
+        return scores
+
+    # -- shared ------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The registry name."""
+        return self.metadata.name
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks behind this datamodule by name: here only itself, in a mixture several."""
+        return {self.name: self}
+
+    def head_specs(self) -> dict[str, HeadSpec]:
+        """One head spec per task."""
+        return {self.name: self.head_spec()}
+
+    def resolve_language(self, code: str, source: bool = False) -> str:
+        """Map an xmit code or the data's own code to the xmit code.
+
+        Raises:
+            LanguageNotFoundError: If the task has no data in that language.
+        """
+        known = list(self.metadata.languages) + ([self.metadata.source_language] if source else [])
+        native = {v: k for k, v in self.metadata.language_map.items()}
+        resolved = code if code in known else native.get(code, code)
+        if resolved not in known:
+            raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known)
+        return resolved
+
+    def native(self, language: str) -> str:
+        """The data's own code of a language."""
+        return self.metadata.language_map.get(language, language)
+
+    def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:
+        """Take the tokenizer, and how images are to be given, from the module. Called in its ``setup``."""
+        if tokenizer is not self.tokenizer or image_spec is not self.image_spec:
+            self._examples.clear()
+        self.tokenizer, self.image_spec = tokenizer, image_spec
+
+    def split_languages(self, split: str) -> list[str]:
+        """The languages of a split: targets are tested in all, everything else is the source language's."""
+        return self.languages if split == "test" else [self.source_language]
+
+    def table(self, split: str) -> datasets.Dataset:
+        """The rows of a split, all its languages, with a column ``language``; loaded once."""
+        if split not in self._tables:
+            import datasets
+
+            parts = []
+            for language in self.split_languages(split):
+                part = self.load_split(split, language)
+                self._check(part, split, language)
+                parts.append(part.add_column("language", [language] * len(part)))
+            table = datasets.concatenate_datasets(parts)
+            if split == "train" and self.train_examples is not None and self.train_examples < len(table):
+                rng = np.random.default_rng(torch.initial_seed() % 2**63)
+                table = table.select(np.sort(rng.permutation(len(table))[: self.train_examples]))
+            self._tables[split] = table
+        return self._tables[split]
+
+    def examples(self, split: str) -> Examples:
+        """The tokenised split; made once."""
+        if split not in self._examples:
+            if self.tokenizer is None:
+                raise ConfigError(f"task {self.name!r} has no tokenizer yet: call bind(tokenizer) first")
+            self._examples[split] = self.encode(self.table(split))
+        return self._examples[split]
+
+    def check_rows(self, table: datasets.Dataset, where: str) -> None:
+        """Family checks beyond columns and ids, such as labels in range; raises :class:`DataError`."""
+
+    def _check(self, table: datasets.Dataset, split: str, language: str) -> None:
+        where = f"task {self.name!r}, split {split!r}, language {language!r}"
+        missing = [c for c in self.columns if c not in table.column_names]
+        if missing:
+            raise DataError(
+                f"{where}: column {missing[0]!r} is missing; load_split returned {', '.join(table.column_names)}"
+            )
+        if len(table) == 0:
+            raise DataError(f"{where}: no rows")
+        ids = table["id"]
+        if len(set(ids)) != len(ids):
+            seen: set[Any] = set()
+            twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise DataError(f"{where}: the id {twice!r} occurs twice")
+        self.check_rows(table, where)
+
+    # -- LightningDataModule -----------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Load the splits of a stage, so that bad data show before the model is built."""
+        wanted = {"fit": ["train", "validation"] if self.trains else [], "validate": ["validation"]}
+        for split in wanted.get(stage, ["test"]):
+            self.table(split)
+
+    def collate(self, examples: Examples, items: Sequence[int]) -> Batch:
+        """Build the batch of some items: padded inputs by side, labels, images."""
+        assert self.tokenizer is not None
+        batch: Batch = {"task": self.name, "item": torch.as_tensor(items, dtype=torch.int64)}
+        for side, sequences in examples.text.items():
+            batch[side] = sequences.pad(items, int(self.tokenizer.pad_token_id))
+        for side, keys in examples.images.items():
+            assert self.image_spec is not None
+            batch[side]["image"] = self.image_spec.batch([keys[i] for i in items])
+        if examples.labels is not None:
+            batch["labels"] = examples.labels[torch.as_tensor(items)]
+        return batch
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Random batches of the training split."""
+        examples = self.examples("train")
+        seed = torch.initial_seed() % 2**63
+        return self._loader(examples, TrainingBatches(examples.lengths, self.batch_size, self.batching, seed))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The source language's validation split, longest batches first."""
+        return self._evaluation("validation")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test split of all languages in one stream, longest batches first."""
+        return self._evaluation("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The same as for testing."""
+        return self._evaluation("test")
+
+    def _evaluation(self, split: str) -> DataLoader[Batch]:
+        examples = self.examples(split)
+        return self._loader(examples, EvaluationStream(examples.lengths, self.eval_tokens))
+
+    def _loader(self, examples: Examples, batches: EvaluationStream | TrainingBatches) -> DataLoader[Batch]:
+        return DataLoader(
+            _Batches(self, examples),
+            sampler=batches,
+            batch_size=None,  # the sampler already yields whole batches
+            collate_fn=_identity,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    # -- for people --------------------------------------------------------------------------------------
+
+    def preview(self, language: str | None = None, n: int = 3, split: str = "test") -> pd.DataFrame:
+        """Show some examples as they were loaded.
+
+        Args:
+            language: Which language; the source language by default.
+            n: How many rows.
+            split: Which split.
+
+        Returns:
+            The first rows in the canonical columns.
+        """
+        table = self.load_split(split, self.resolve_language(language or self.source_language, source=True))
+        return table.select(range(min(n, len(table)))).to_pandas()

@@ -1,0 +1,95 @@
+"""Sequence classification of one or two segments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xmit.data.batching import Ragged
+from xmit.errors import DataError
+from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.scoring import accuracy_scores
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+
+class SequenceClassificationTask(Task):
+    """One label for one text or a pair of texts.
+
+    ``load_split`` returns ``id``, the columns named in ``text_columns`` and ``label``, an index into
+    ``label_names``.
+
+    Args:
+        pooling: What the head reads: ``cls``, the first token, as XLM-R does, or ``mean`` of all tokens.
+        languages: See :class:`~xmit.tasks.base.Task`, as for all further arguments.
+    """
+
+    label_names: ClassVar[tuple[str, ...]]
+    text_columns: ClassVar[tuple[str, ...]] = ("text",)
+    decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction", "scores")
+
+    def __init__(self, pooling: Literal["cls", "mean"] = "cls", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pooling = pooling
+
+    @property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """``id``, the text columns and ``label``."""
+        return ("id", *self.text_columns, "label")
+
+    def head_spec(self) -> HeadSpec:
+        """A classifier over ``label_names``."""
+        return HeadSpec("classification", {"num_labels": len(self.label_names), "pooling": self.pooling})
+
+    def check_rows(self, table: datasets.Dataset, where: str) -> None:
+        """Refuse labels outside ``label_names``."""
+        labels = np.asarray(table["label"])
+        bad = np.flatnonzero((labels < 0) | (labels >= len(self.label_names)))
+        if len(bad):
+            raise DataError(
+                f"{where}: the label of example {table['id'][int(bad[0])]!r} is {labels[bad[0]]}, "
+                f"not one of 0 to {len(self.label_names) - 1} ({', '.join(self.label_names)})"
+            )
+
+    def encode(self, table: datasets.Dataset) -> Examples:
+        """Tokenise the one or two segments together."""
+        assert self.tokenizer is not None
+        segments = [list(table[column]) for column in self.text_columns]
+        ids = self.tokenizer(*segments, truncation=True, max_length=self.max_length)["input_ids"]
+        return Examples(
+            ids=[str(i) for i in table["id"]],
+            languages=list(table["language"]),
+            text={"text": Ragged.from_lists(ids)},
+            labels=torch.tensor(table["label"]),
+        )
+
+    def decode(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The best label, and the probabilities of all."""
+        scores = outputs["logits"].float().softmax(-1)
+        return {"item": batch["item"], "prediction": scores.argmax(-1), "scores": scores}
+
+    def predictions(self, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
+        """Label names predicted and expected, and the probability of each label."""
+        import pandas as pd
+
+        examples, items = self.examples(split), decoded["item"].tolist()
+        assert examples.labels is not None
+        names = np.asarray(self.label_names, dtype=object)
+        return pd.DataFrame(
+            {
+                "language": [examples.languages[i] for i in items],
+                "id": [examples.ids[i] for i in items],
+                "prediction": names[decoded["prediction"].numpy()],
+                "scores": list(decoded["scores"].numpy()),
+                "target": names[examples.labels[items].numpy()],
+            }
+        )
+
+    def score(self, predictions: pd.DataFrame) -> list[Score]:
+        """Accuracy of each language."""
+        return accuracy_scores(predictions)

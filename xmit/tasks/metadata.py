@@ -1,0 +1,72 @@
+"""What a task declares about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from xmit.errors import ConfigError
+
+ROLES = ("intermediate", "target", "image-text", "low-resource", "embedded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMetadata:
+    """The facts about a task that results, reports and the planner need.
+
+    Args:
+        name: The registry name, lower case, as it stands in result rows.
+        roles: What the task is for: some of ``intermediate``, ``target``, ``image-text``,
+            ``low-resource``, ``embedded``.
+        languages: Every language with test data, as ISO 639-1 codes, else 639-3, with a script only where
+            the task has two (``ace-Arab``).
+        main_score: The metric that stands for the task, such as ``"accuracy"``.
+        dataset: Where the data come from: a hub id, or the package that carries them.
+        license: The licence of the data.
+        citation: Paper or page to cite.
+        description: One line for people.
+        source_language: The language of the training data.
+        parallel: Whether the examples of all languages are translations that share their ``id``.
+        revision: The pinned revision of the data.
+        language_map: From our codes to the data's own where they differ; the latter are accepted on input.
+        overlaps: Names of tasks that share items or images with this one.
+        benchmark_version: Such as ``"xtreme-r"``; empty where the task belongs to no benchmark.
+
+    Raises:
+        ConfigError: If a field is empty or contradicts another.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    languages: tuple[str, ...]
+    main_score: str
+    dataset: str
+    license: str
+    citation: str
+    description: str
+    source_language: str = "en"
+    parallel: bool = False
+    revision: str | None = None
+    language_map: Mapping[str, str] = field(default_factory=dict)
+    overlaps: tuple[str, ...] = ()
+    benchmark_version: str = ""
+
+    def __post_init__(self) -> None:
+        empty = [k for k in ("name", "roles", "languages", "main_score", "dataset", "license") if not getattr(self, k)]
+        if empty:
+            raise ConfigError(f"the metadata of task {self.name!r} lacks {', '.join(empty)}")
+        if self.name != self.name.lower() or not self.name.replace("_", "").isalnum():
+            raise ConfigError(f"the task name {self.name!r} must be lower case letters, digits and '_'")
+        unknown = set(self.roles) - set(ROLES)
+        if unknown:
+            raise ConfigError(
+                f"task {self.name!r}: unknown role {sorted(unknown)[0]!r}, choose from {', '.join(ROLES)}"
+            )
+        if len(set(self.languages)) != len(self.languages):
+            raise ConfigError(f"task {self.name!r} names a language twice")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, ready for JSON."""
+        values = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}

@@ -1,0 +1,70 @@
+"""From prediction rows to scores, with the metrics of :mod:`xmit.metrics`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from xmit.metrics.accuracy import LanguageAccuracy
+from xmit.metrics.consistency import CrossLingualConsistency
+from xmit.tasks.base import Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALL = "all"
+"""Stands for all languages in the language column of a result row."""
+
+
+def _codes(*columns: pd.Series) -> list[torch.Tensor]:
+    """Number the values of several columns by one list."""
+    import pandas as pd
+
+    codes, _ = pd.factorize(np.concatenate([c.to_numpy(object) for c in columns]))
+    return list(torch.from_numpy(codes.astype(np.int64)).split([len(c) for c in columns]))
+
+
+def accuracy_scores(predictions: pd.DataFrame) -> list[Score]:
+    """Accuracy of each language.
+
+    Args:
+        predictions: Rows with ``language``, ``prediction`` and ``target``.
+    """
+    import pandas as pd
+
+    codes, languages = pd.factorize(predictions["language"])
+    prediction, target = _codes(predictions["prediction"], predictions["target"])
+    metric = LanguageAccuracy([str(language) for language in languages])
+    metric.update(prediction, target, torch.from_numpy(codes.astype(np.int64)))
+    n = np.bincount(codes, minlength=len(languages))
+    return [
+        Score(language, name, value, int(n[i]))
+        for i, (language, values) in enumerate(metric.compute().items())
+        for name, value in values.items()
+    ]
+
+
+def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
+    """Cross-lingual consistency of the predictions of parallel examples, as rows.
+
+    Args:
+        predictions: Rows with ``language``, ``id``, ``prediction`` and ``target``.
+        pivot: The language that the others are compared with.
+    """
+    prediction, target = _codes(predictions["prediction"], predictions["target"])
+    metric = CrossLingualConsistency(pivot=pivot)
+    metric.update(prediction, list(predictions["id"]), list(predictions["language"]), target)
+    values = metric.compute()
+    n = int(values["n_common"])
+    rows = []
+    for key, value in values.items():
+        if isinstance(value, float):  # the pairwise matrix, counts and reasons are no single values
+            name, _, language = key.partition("/")
+            rows.append(Score(language or ALL, f"consistency/{name}", value, n, values["reasons"].get(key, "")))
+    rows.append(Score(ALL, "consistency/n_common", float(n), int(values["n_items"])))
+    # consistency rises when predictions collapse onto one class: the languages where they did are named
+    rows += [Score(code, "consistency/collapse", float(f["share"]), n) for code, f in values["collapse"].items()]
+    rows.append(Score(ALL, "consistency/collapse", float(bool(values["collapse"])), n))
+    return rows

@@ -1,0 +1,50 @@
+"""Lightning's Trainer with this library's defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true"]
+
+
+def fast_precision() -> Literal["bf16-mixed", "32-true"]:
+    """``bf16-mixed`` where the hardware computes in bf16, else ``32-true``."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "32-true"
+    return "bf16-mixed" if "avx512_bf16" in flags or "amx_bf16" in flags else "32-true"
+
+
+class Trainer(pl.Trainer):
+    """Lightning's Trainer; only these defaults differ.
+
+    Args:
+        precision: ``auto`` takes bf16 where the hardware has it.
+        use_distributed_sampler: Off: tasks deal their batches out to processes themselves.
+        num_sanity_val_steps: Off: the validation metric wants the whole split.
+        log_every_n_steps: How often the training loss is logged.
+        kwargs: See :class:`lightning.pytorch.Trainer`.
+    """
+
+    def __init__(
+        self,
+        precision: Precision = "auto",
+        use_distributed_sampler: bool = False,
+        num_sanity_val_steps: int = 0,
+        log_every_n_steps: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            precision=fast_precision() if precision == "auto" else precision,
+            use_distributed_sampler=use_distributed_sampler,
+            num_sanity_val_steps=num_sanity_val_steps,
+            log_every_n_steps=log_every_n_steps,
+            **kwargs,
+        )
