@@ -8,8 +8,8 @@ from pathlib import Path
 # one thread a process: tests run beside each other on few cores, and results stay the same
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 

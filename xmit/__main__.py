@@ -41,10 +41,11 @@ def _tasks(args: argparse.Namespace) -> int:
     table = Table(box=None, header_style="bold")
     for column in ("name", "class", "roles", "languages", "main score", "dataset", "license"):
         table.add_column(column, overflow="fold")
-    for row in frame.itertuples():
-        languages = f"{len(row.languages)}: {' '.join(row.languages[:8])}{' …' if len(row.languages) > 8 else ''}"
-        # itertuples renames the column "class"
-        table.add_row(row.name, row[2], ", ".join(row.roles), languages, row.main_score, row.dataset, row.license)
+    for row in frame.to_dict("records"):
+        codes = row["languages"]
+        languages = f"{len(codes)}: {' '.join(codes[:8])}{' …' if len(codes) > 8 else ''}"
+        roles = ", ".join(row["roles"])
+        table.add_row(row["name"], row["class"], roles, languages, row["main_score"], row["dataset"], row["license"])
     Console().print(table)
     return 0
 

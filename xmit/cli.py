@@ -281,16 +281,17 @@ def run_facts(started: float) -> dict[str, Any]:
     """Versions, machine and time of a run."""
     import platform
 
+    import lightning
     import torch
     import transformers
 
     return {
         "seconds": round(time.time() - started, 1),
         "versions": {
-            "xmit": __import__("xmit").__version__,
+            "xmit": xmit.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "lightning": pl.__version__,
+            "lightning": lightning.__version__,
             "transformers": transformers.__version__,
         },
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU",

@@ -223,7 +223,8 @@ def test_nothing_given():
             [("a", "en", 1, 0), ("a", "sw", 1, 0), ("b", "en", 1, 0), ("b", "sw", 1, 0)],
             {
                 "fleiss_kappa": "all comparable predictions are of one class, so agreement beyond chance is undefined",
-                "krippendorff_alpha": "all comparable predictions are of one class, so agreement beyond chance is undefined",
+                "krippendorff_alpha": "all comparable predictions are of one class, so agreement beyond "
+                "chance is undefined",
                 "correct_given_pivot/sw": "no item in 'sw' is answered correctly in 'en'",
             },
         ),
@@ -261,7 +262,7 @@ def test_warnings_on_unlike_targets_and_unlinked_languages():
     warnings = feed(CrossLingualConsistency(collapse_at=1.0), rows)["warnings"]
     assert warnings == [
         "2 of 3 pairs of languages share no item: they are not in pairwise_mean",
-        "1 items have different targets in different languages: are they parallel?",
+        "items whose targets differ between languages, so that they may not be parallel: 1",
     ]
 
 

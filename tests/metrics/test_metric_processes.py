@@ -2,6 +2,7 @@
 
 import pathlib
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -88,6 +89,7 @@ def expected():
     return lines
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_two_processes_give_what_one_gives(tmp_path):
     mp.start_processes(worker, (str(tmp_path),), nprocs=2, start_method="spawn")
     first, second = ((tmp_path / f"{rank}.txt").read_text().split("\n") for rank in (0, 1))

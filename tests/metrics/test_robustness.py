@@ -153,3 +153,10 @@ def test_delta_names_what_cannot_be_compared():
 def test_resource_classes_are_checked():
     with pytest.raises(MetricError, match="0 to 5"):
         summary({"en": 1.0}, low_resource=(6,))
+
+
+def test_languages_come_from_the_package():
+    result = robustness_summary({"en": 0.9, "sw": 0.6, "yo": 0.4, "zh": 0.8})
+    assert result["n"]["low_resource_mean"] == 2
+    assert result["groups"]["pretraining"]["unseen"] == {"mean": 0.4, "n": 1}
+    assert result["groups"]["writing"]["non-Latin"] == {"mean": 0.8, "n": 1}

@@ -142,9 +142,7 @@ def cldr(locale: str) -> list[str]:
 
     data = babel.Locale.parse(locale)
     names = [
-        name
-        for part in (data.territories, data.currencies, data.languages, data.scripts)
-        for name in part.values()
+        name for part in (data.territories, data.currencies, data.languages, data.scripts) for name in part.values()
     ]
     pending = [data.months, data.days, data.quarters, data.eras, data.unit_display_names]
     while pending:
@@ -297,9 +295,7 @@ def test_behaves_as_the_stock_tokenizer_class(tokenizer):
     ours, theirs = tokenizer(words, is_split_into_words=True), stock(words, is_split_into_words=True)
     assert ours["input_ids"] == theirs["input_ids"]
     assert ours.word_ids() == theirs.word_ids()
-    offsets = [
-        kind("Hello Zürich", return_offsets_mapping=True)["offset_mapping"] for kind in (tokenizer, stock)
-    ]
+    offsets = [kind("Hello Zürich", return_offsets_mapping=True)["offset_mapping"] for kind in (tokenizer, stock)]
     assert offsets[0] == offsets[1]
     assert tokenizer.decode(ours["input_ids"]) == stock.decode(ours["input_ids"])
     assert tokenizer.model_input_names == stock.model_input_names
@@ -327,9 +323,7 @@ def test_model_is_a_stock_xlm_r_encoder(model, oracle):
     assert model.state_dict().keys() == fresh.state_dict().keys()
     assert not model.embeddings.position_embeddings.weight[:2].any()
     for index in (0, 1, 2, 3, 4, 35378, 123_456, 250_000, 250_001):
-        np.testing.assert_array_equal(
-            model.embeddings.word_embeddings.weight[index].detach(), oracle.word(index)
-        )
+        np.testing.assert_array_equal(model.embeddings.word_embeddings.weight[index].detach(), oracle.word(index))
 
 
 @torch.inference_mode()
@@ -349,17 +343,13 @@ def test_embeddings_equal_the_engines(tokenizer, model, oracle, record_testsuite
         hidden = model(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None]
         pooled = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).numpy()
-        for text, row, ids, length in zip(
-            texts, pooled, batch["input_ids"], mask.sum(1).flatten(), strict=True
-        ):
+        for text, row, ids, length in zip(texts, pooled, batch["input_ids"], mask.sum(1).flatten(), strict=True):
             if ids[:length].tolist() != oracle.tokens(f"query: {text}"):
                 skipped.append(text)
                 continue
             languages.add(language)
             cosines.append(float(row @ oracle.embed(text)))
-    figures = (
-        f"{len(cosines)} strings: min {min(cosines):.6f}, mean {np.mean(cosines):.6f}; {len(skipped)} skipped"
-    )
+    figures = f"{len(cosines)} strings: min {min(cosines):.6f}, mean {np.mean(cosines):.6f}; {len(skipped)} skipped"
     record_testsuite_property("cosine", figures)
     assert len(cosines) >= 200
     assert len(languages) >= 40

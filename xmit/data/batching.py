@@ -87,13 +87,16 @@ class EvaluationStream(Sampler[list[int]]):
             self.batches.append(order[start : start + size].tolist())
             start += size
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def _mine(self) -> list[list[int]]:
         rank, world = _world()
-        yield from self.batches[rank::world]
+        # a process without a batch could not join the gather; what is scored twice counts once
+        return self.batches[rank::world] or self.batches[:1]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from self._mine()
 
     def __len__(self) -> int:
-        rank, world = _world()
-        return len(self.batches[rank::world])
+        return len(self._mine())
 
 
 class TrainingBatches(Sampler[list[int]]):

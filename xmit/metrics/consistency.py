@@ -269,7 +269,9 @@ class CrossLingualConsistency(Metric):
         high = np.where(known, table.target, NONE).max(axis=1, initial=NONE)
         differing = int((known.any(axis=1) & (low != high)).sum())
         if differing:
-            warnings.append(f"{differing} items have different targets in different languages: are they parallel?")
+            warnings.append(
+                f"items whose targets differ between languages, so that they may not be parallel: {differing}"
+            )
 
     def _collapse(self, table: ItemTable, warnings: list[str]) -> dict[str, dict[str, float | int]]:
         found: dict[str, dict[str, float | int]] = {}

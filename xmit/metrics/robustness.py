@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xmit.errors import MetricError
+from xmit.languages import get_language
 
 NAN = float("nan")
 CLASSES = range(6)
@@ -34,18 +35,12 @@ class LanguageInfo(Protocol):
         """Whether XLM-R's pre-training saw it."""
 
 
-def _lookup(code: str) -> LanguageInfo:
-    from xmit.languages import get_language
-
-    return get_language(code)
-
-
 def robustness_summary(
     values: Mapping[str, float],
     source_language: str = "en",
     low_resource: Collection[int] = (0, 1, 2),
     baseline: Mapping[str, float] | None = None,
-    lookup: Callable[[str], LanguageInfo] = _lookup,
+    lookup: Callable[[str], LanguageInfo] = get_language,
 ) -> dict[str, Any]:
     """Summarise one metric over the languages of a task.
 

@@ -50,10 +50,10 @@ class PrefixFusion(nn.Module):
         nn.init.normal_(self.projection.weight, std=scale / vision_width**0.5)
         nn.init.zeros_(self.projection.bias)
         self.positions = nn.Parameter(torch.randn(n_tokens, hidden_size) * scale)
-        self.type = nn.Parameter(torch.zeros(hidden_size))
+        self.kind = nn.Parameter(torch.zeros(hidden_size))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """Project visual tokens into the text encoder's input space."""
-        tokens: Tensor = self.dropout(self.projection(self.norm(features)) + self.positions + self.type)
+        tokens: Tensor = self.dropout(self.projection(self.norm(features)) + self.positions + self.kind)
         return tokens

@@ -162,12 +162,13 @@ class MultimodalModule(LightningModule):
         else:
             if self.fusion is None:
                 raise ConfigError("the batch has images but the module has no vision tower: set model.vision.name")
-            pad = self.text_encoder.config.pad_token_id
+            pad = int(self.text_encoder.config.pad_token_id or 0)
             visual = self.fusion(image)
             words = self.text_encoder.embeddings.word_embeddings(ids)
             mask = torch.cat([mask.new_ones(visual.shape[:2]), mask], dim=1)
             # the text keeps the positions it has alone; the visual tokens bring their own
-            positions = (ids != pad).long().cumsum(1) * (ids != pad) + pad
+            real = torch.ne(ids, pad).to(ids.dtype)
+            positions = real.cumsum(1) * real + pad
             positions = torch.cat([positions.new_full(visual.shape[:2], pad), positions], dim=1)
             output = self.text_encoder(
                 inputs_embeds=torch.cat([visual.to(words.dtype), words], dim=1),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from xmit.report.evidence import consistency_table, effect_table, intermediate_table
 from xmit.report.rows import BASELINE, UNIT, Missing, SourceLanguage, checked, describe, main_scores
-from xmit.report.tables import DELTA, group_table, language_table, summary_table
+from xmit.report.tables import DELTA, column_name, group_table, language_table, summary_table
 
 ABSENT = "–"
 
@@ -172,9 +172,7 @@ GROUPS = [
     TARGET,
     Column("by", "how the languages are grouped", _text("grouping"), numeric=False),
     Column("group", "the group", _text("group"), numeric=False),
-    INTERMEDIATE,
-    Column("mean (n)", "mean over its languages", _number("mean", points, "n_languages")),
-    Column("Δ", "difference to the baseline", _difference("delta")),
+    Column("n", "zero-shot languages in the group", _number("n_languages", lambda v: f"{float(v):.0f}")),
 ]
 EFFECT = [
     INTERMEDIATE,
@@ -199,8 +197,8 @@ OWN = [
 ]
 LANGUAGES = [
     Column("language", "name", _language, numeric=False),
-    Column("code", "ISO 639-1, else 639-3", _text("language"), numeric=False),
     Column("class", "resource class of Joshi et al. (2020), 0 = fewest", _resource_class),
+    Column("code", "ISO 639-1, else 639-3", _text("language"), numeric=False),
     Column("script", "ISO 15924", _text("script"), numeric=False),
     Column("family", "language family", _text("family"), numeric=False),
     Column("seen", "in XLM-R's pre-training", _seen, numeric=False),
@@ -245,7 +243,7 @@ def all_tables(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", mi
     consistency = consistency_table(rows, **options)
     if len(consistency):
         yield shown("consistency", "Consistency over languages", consistency, CONSISTENCY)
-    yield shown("groups", "Groups of zero-shot languages", group_table(rows, **options), GROUPS)
+    yield groups_shown(group_table(rows, **options))
     for target in dict.fromkeys(main_scores(rows)["target"]):
         yield languages_shown(rows, target, **options)
     own = intermediate_table(rows)
@@ -266,6 +264,30 @@ def languages_shown(rows: pd.DataFrame, target: str, **options: Any) -> Shown:
         for c in scored
     ]
     return shown(f"languages-{_safe(target)}", target, table, [*LANGUAGES, *columns])
+
+
+def groups_shown(groups: pd.DataFrame) -> Shown:
+    """The groups of languages, a column for every intermediate and for its difference to the baseline."""
+    names = {str(c["name"]): c for c in groups.assign(name=_names(groups)).to_dict("records")}
+    wide: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row, name in zip(groups.to_dict("records"), _names(groups), strict=True):
+        key = tuple(row[k] for k in ("target", "benchmark_version", "metric", "grouping", "group"))
+        kept = {k: row[k] for k in ("target", "grouping", "group")}
+        line = wide.setdefault(key, {**kept, "n_languages": 0})
+        line |= {name: row["mean"], DELTA + name: row["delta"]}
+        line["n_languages"] = max(line["n_languages"], row["n_languages"])
+    columns = [Column(n, "mean over the group", _number(n, points)) for n in names]
+    columns += [
+        Column(DELTA + n, "difference to the baseline", _number(DELTA + n, signed))
+        for n, cell in names.items()
+        if cell["intermediate"] != BASELINE
+    ]
+    frame = pd.DataFrame(list(wide.values()))
+    return replace(shown("groups", "Groups of zero-shot languages", frame, [*GROUPS, *columns]), frame=groups)
+
+
+def _names(groups: pd.DataFrame) -> list[str]:
+    return [column_name(cell, groups) for cell in groups.to_dict("records")]
 
 
 def language_columns() -> set[str]:

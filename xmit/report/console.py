@@ -18,6 +18,8 @@ from xmit.report.rows import UNIT, Missing, SourceLanguage, checked
 from xmit.report.tables import summary_table
 
 WIDTH = 100
+NARROW = 96
+LEFT_OUT_NARROW = ("zero-shot", "agree", "range")
 # what fits a terminal: no column of targets, for they head their rows, and short headings
 SHORT = {
     "intermediate": "intermediate",
@@ -44,9 +46,7 @@ def _worst(row: Mapping[str, Any]) -> Cell:
 
 SHOW = {"all (n)": _all, "weakest": _worst}
 COLUMNS = [
-    replace(c, heading=SHORT[c.heading], show=SHOW.get(c.heading, c.show))
-    for c in SUMMARY
-    if c.heading in SHORT
+    replace(c, heading=SHORT[c.heading], show=SHOW.get(c.heading, c.show)) for c in SUMMARY if c.heading in SHORT
 ]
 
 
@@ -71,10 +71,16 @@ def print_summary(
     rows, missing = checked(rows), list(missing)
     frame = summary_table(rows, source_language=source_language, missing=missing)
     apart = [k for k in reversed(UNIT) if k == "target" or (k != "metric" and frame[k].nunique() > 1)]
-    content = shown("summary", "", frame.drop(columns=[k for k in apart if k != "target"]), COLUMNS)
+    columns = COLUMNS if width >= NARROW else [c for c in COLUMNS if c.heading not in LEFT_OUT_NARROW]
+    content = shown("summary", "", frame.drop(columns=[k for k in apart if k != "target"]), columns)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for (heading, _), is_number in zip(content.headings, content.numeric, strict=True):
-        table.add_column(Text(heading), justify="right" if is_number else "left", no_wrap=is_number)
+        table.add_column(
+            Text(heading),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            min_width=None if is_number else 16,
+        )
     previous = ""
     headers = frame[apart].astype(str).agg(" · ".join, axis=1)
     for header, (cells, note) in zip(headers, content.rows, strict=True):
@@ -86,8 +92,10 @@ def print_summary(
         texts = [c.text for c in cells]
         texts[0] = f" {texts[0]}{f' [{note}]' if note else ''}"
         table.add_row(*map(Text, texts))
-    console.print(table, width=width)
     lines = [f"[{number}] {text}" for number, text in enumerate(content.notes, 1)]
     lines += answer(rows, source_language=source_language, missing=missing)
-    for line in [*lines, seeds_note(rows)]:
-        console.print(Text(line), width=width, soft_wrap=False)
+    before, console.width = console.width, width
+    try:
+        console.print(table, *(Text(line) for line in [*lines, seeds_note(rows)]), sep="\n", soft_wrap=False)
+    finally:
+        console.width = before

@@ -12,6 +12,7 @@ import pandas as pd
 from xmit.errors import ConfigError
 from xmit.report.columns import Shown, all_tables
 from xmit.report.rows import Missing, SourceLanguage
+from xmit.study.results import atomic_write
 
 Format = Literal["latex", "markdown", "csv"]
 
@@ -137,12 +138,10 @@ def write_tables(folder: Path, tables: Iterable[Shown]) -> list[Path]:
     for table in tables:
         for suffix, text in (("csv", csv(table)), ("tex", latex(table))):
             paths.append(folder / f"report-{table.name}.{suffix}")
-            write_atomically(paths[-1], text)
+            write_text(paths[-1], text)
     return paths
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that nobody ever sees half of it."""
+    atomic_write(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))

@@ -214,7 +214,9 @@ def _about(described: Described) -> dict[str, Any]:
 
 def column_name(cell: Mapping[Any, Any], cells: pd.DataFrame) -> str:
     """The intermediate's name, with whatever else tells two columns apart."""
-    apart = [str(cell[k]) for k in UNIT if k != "target" and cells[k].nunique() > 1]
+    # over several targets the benchmark and metric differ anyway
+    own = ("benchmark_version", "metric") if cells["target"].nunique() == 1 else ()
+    apart = [str(cell[k]) for k in ("study", "encoder", *own) if cells[k].nunique() > 1]
     return " · ".join([str(cell["intermediate"]), *apart])
 
 

@@ -207,11 +207,11 @@ def _cell(
     study: str, role: str, intermediate: str, target: str, seed: int, config: dict[str, Any], parent: Cell | None
 ) -> Cell:
     name = f"{intermediate}--{target}-s{seed}" if target else f"{intermediate}-s{seed}"
-    what = {"version": RESULT_VERSION, "seed": seed, "config": config, "parent": parent and parent.identity}
+    what = {"version": RESULT_VERSION, "seed": seed, "config": config, "parent": parent.identity if parent else None}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
     config = copy.deepcopy(config)
     config["seed_everything"] = seed
     config["run"] = {
         "study": study, "cell": name, "role": role, "intermediate": intermediate, "encoder": config["model"]["encoder"],
     }  # fmt: skip
-    return Cell(name, role, intermediate, target, seed, config, parent and parent.name, digest)
+    return Cell(name, role, intermediate, target, seed, config, parent.name if parent else None, digest)

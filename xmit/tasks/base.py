@@ -111,7 +111,7 @@ class _Batches(Dataset[Batch]):
         return self.task.collate(self.examples, items)
 
 
-def _identity(batch: Batch) -> Batch:
+def _identity(batch: Any) -> Any:
     return batch
 
 
@@ -131,8 +131,8 @@ class Task(LightningDataModule):
     """
 
     metadata: ClassVar[TaskMetadata]
-    columns: ClassVar[tuple[str, ...]] = ("id",)
-    """The canonical columns that :meth:`load_split` must return."""
+    name: str
+    """The registry name."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
     trains: ClassVar[bool] = True
@@ -153,6 +153,7 @@ class Task(LightningDataModule):
         super().__init__()
         if not isinstance(getattr(type(self), "metadata", None), TaskMetadata):
             raise ConfigError(f"{type(self).__qualname__} needs a class attribute 'metadata = TaskMetadata(…)'")
+        self.name = self.metadata.name
         known = self.metadata.languages
         self.languages = [self.resolve_language(code) for code in languages] if languages else list(known)
         self.source_language = self.resolve_language(source_language or self.metadata.source_language, source=True)
@@ -209,9 +210,9 @@ class Task(LightningDataModule):
     # -- shared ------------------------------------------------------------------------------------------
 
     @property
-    def name(self) -> str:
-        """The registry name."""
-        return self.metadata.name
+    def columns(self) -> tuple[str, ...]:
+        """The canonical columns that :meth:`load_split` must return."""
+        return ("id",)
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -360,4 +361,5 @@ class Task(LightningDataModule):
             The first rows in the canonical columns.
         """
         table = self.load_split(split, self.resolve_language(language or self.source_language, source=True))
-        return table.select(range(min(n, len(table)))).to_pandas()
+        frame: pd.DataFrame = table.select(range(min(n, len(table)))).to_pandas()
+        return frame

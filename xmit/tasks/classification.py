@@ -38,7 +38,7 @@ class SequenceClassificationTask(Task):
         self.pooling = pooling
 
     @property
-    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+    def columns(self) -> tuple[str, ...]:
         """``id``, the text columns and ``label``."""
         return ("id", *self.text_columns, "label")
 

@@ -25,9 +25,13 @@ class ContrastiveTask(Task):
     ``group``: items of one group belong to each other's captions too.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("id", "caption", "match", "group")
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "caption", "match")
     match_kind: ClassVar[Literal["text", "image"]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The canonical columns."""
+        return ("id", "caption", "match", "group")
 
     def head_spec(self) -> HeadSpec:
         """A contrastive head."""

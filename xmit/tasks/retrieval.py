@@ -32,7 +32,6 @@ class RetrievalTask(Task):
         languages: See :class:`~xmit.tasks.base.Task`, as for all further arguments.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("id", "query", "candidate")
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "vector")
     trains: ClassVar[bool] = False
 
@@ -45,6 +44,11 @@ class RetrievalTask(Task):
     ) -> None:
         super().__init__(**kwargs)
         self.layer, self.pooling, self.centre = layer, pooling, centre
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The canonical columns."""
+        return ("id", "query", "candidate")
 
     def head_spec(self) -> HeadSpec:
         """Vectors of a hidden layer."""

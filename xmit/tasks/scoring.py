@@ -23,7 +23,8 @@ def _codes(*columns: pd.Series) -> list[torch.Tensor]:
     import pandas as pd
 
     codes, _ = pd.factorize(np.concatenate([c.to_numpy(object) for c in columns]))
-    return list(torch.from_numpy(codes.astype(np.int64)).split([len(c) for c in columns]))
+    ends = np.cumsum([len(c) for c in columns])[:-1]
+    return [torch.from_numpy(part.astype(np.int64)) for part in np.split(codes, ends)]
 
 
 def accuracy_scores(predictions: pd.DataFrame) -> list[Score]:
@@ -58,11 +59,12 @@ def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
     metric.update(prediction, list(predictions["id"]), list(predictions["language"]), target)
     values = metric.compute()
     n = int(values["n_common"])
+    with_pivot = values["pairwise_n"].get(pivot, {})
     rows = []
     for key, value in values.items():
         if isinstance(value, float):  # the pairwise matrix, counts and reasons are no single values
             name, _, language = key.partition("/")
-            rows.append(Score(language or ALL, f"consistency/{name}", value, n, values["reasons"].get(key, "")))
+            rows.append(Score(language or ALL, f"consistency/{name}", value, int(with_pivot.get(language, n)), values["reasons"].get(key, "")))
     rows.append(Score(ALL, "consistency/n_common", float(n), int(values["n_items"])))
     # consistency rises when predictions collapse onto one class: the languages where they did are named
     rows += [Score(code, "consistency/collapse", float(f["share"]), n) for code, f in values["collapse"].items()]

@@ -153,7 +153,7 @@ def terms(locale: str, split: str) -> datasets.Dataset:
 
 @cache
 def _terms(locale: str) -> dict[str, tuple[str, str, int]]:
-    """Key, name and kind of all terms that name only one kind of thing in a language, by id."""
+    """Key, name and kind of all terms that name one kind of thing in a language, each once, by id."""
     own, tender = _own(locale), _tender()
     zones = [(code, forms.get("long", {}).get("standard")) for code, forms in own["meta_zones"].items()]
     named = (
@@ -170,9 +170,9 @@ def _terms(locale: str) -> dict[str, tuple[str, str, int]]:
     terms = {}
     for kind, (prefix, names) in enumerate(named):
         for code, name in names:
-            home = _home(code) if prefix == "currency" else None
-            if len(kinds[name.casefold()]) == 1:
-                id_ = f"{prefix}:{code}"
+            # popped: a second concept of the same name (two sorts of calories) might be in another split
+            if len(kinds.pop(name.casefold(), ())) == 1:
+                id_, home = f"{prefix}:{code}", _home(code) if prefix == "currency" else None
                 terms[id_] = (f"territory:{home}" if home else id_, name, kind)
     return terms
 

@@ -1,0 +1,165 @@
+"""The command line as a user meets it, in this process with a tiny encoder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModel
+
+from xmit.__main__ import main
+from xmit.study.results import COLUMNS, load_results
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def fit(tiny_encoder, output, *more, task="my_tasks.MyTask"):
+    return main(
+        [
+            "fit",
+            f"--data={task}",
+            "--data.batch_size=8",
+            f"--model.encoder={tiny_encoder}",
+            "--model.learning_rate=0.01",
+            "--trainer.max_epochs=2",
+            "--trainer.precision=32-true",
+            "--trainer.enable_progress_bar=false",
+            "--trainer.enable_model_summary=false",
+            f"--output={output}",
+            *more,
+        ]
+    )
+
+
+@pytest.fixture
+def run(tiny_encoder, tmp_path):
+    assert fit(tiny_encoder, tmp_path / "run") == 0
+    return tmp_path / "run"
+
+
+def test_fit_writes_a_whole_run(run, capsys):
+    rows = load_results(run)
+    assert tuple(rows.columns) == COLUMNS
+    main_rows = rows[rows.is_main & (rows.split == "test")]
+    assert main_rows["language"].tolist() == ["en", "de", "sw"]
+    assert rows[rows.split == "validation"]["language"].tolist() == ["en"]
+    assert set(rows["target"]) == {"my_task"}
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    assert len(predictions) == 3 * 16
+    assert set(predictions.columns) == {"task", "language", "id", "prediction", "scores", "target"}
+    log = pd.read_csv(run / "log.csv")
+    assert "my_task/en/accuracy" in log.columns
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_config_of_a_run_repeats_it(run, tmp_path):
+    before = load_results(run)
+    assert main(["fit", "--config", str(run / "config.yaml"), "--output", str(tmp_path / "again")]) == 0
+    pd.testing.assert_frame_equal(before, load_results(tmp_path / "again"))
+
+
+def test_checkpoint_never_overrides_flags_and_scores_the_same(run, tiny_encoder, tmp_path, capsys):
+    arguments = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
+    output = tmp_path / "tested"
+    assert main(["test", *_for_test(run), *arguments[2:], f"--output={output}", "--model.warmup=0.5"]) == 0
+    assert "warmup: 0.5" in (output / "config.yaml").read_text()
+    a, b = (load_results(p).query("split == 'test'").reset_index(drop=True) for p in (run, output))
+    pd.testing.assert_frame_equal(a, b)
+    assert main(["validate", *_for_test(run), *arguments[2:]]) == 0
+    assert "my_task/en/accuracy" in capsys.readouterr().out
+    assert main(["predict", *_for_test(run), *arguments[2:], f"--output={tmp_path / 'p'}"]) == 0
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "p" / "predictions.parquet"), pd.read_parquet(run / "predictions.parquet")
+    )
+
+
+def _for_test(run):
+    """The run's settings that other commands share."""
+    import yaml
+
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    kept = {key: config[key] for key in ("model", "data")}
+    kept["trainer"] = {"precision": "32-true", "enable_progress_bar": False}
+    (run / "scoring.yaml").write_text(yaml.safe_dump(kept))
+    return ["--config", str(run / "scoring.yaml")]
+
+
+def test_checkpoint_of_another_task_is_refused_and_init_from_named(run, tiny_encoder, tmp_path, capsys):
+    code = fit(
+        tiny_encoder, tmp_path / "x", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}", task="xmit.tasks.DigitsText"
+    )
+    assert code == 1
+    assert "--model.init_from" in capsys.readouterr().err
+    assert fit(tiny_encoder, tmp_path / "x", f"--ckpt_path={run}") == 1
+    assert "--model.init_from" in capsys.readouterr().err
+
+
+def test_export_gives_the_trained_encoder(run, tmp_path, capsys):
+    assert main(["export", str(run), "--output", str(tmp_path / "out")]) == 0
+    model = AutoModel.from_pretrained(tmp_path / "out")
+    trained = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    for name, value in model.state_dict().items():
+        if not name.startswith("pooler"):
+            assert torch.equal(value, trained[f"text_encoder.{name}"]), name
+    assert main(["export", str(run), "--output", str(tmp_path / "out")]) == 1
+    assert "already holds a model" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "nothing"), "--output", str(tmp_path / "o2")]) == 1
+
+
+def test_registry_names_work_after_data(tiny_encoder, tmp_path):
+    import my_tasks
+
+    assert my_tasks
+    assert fit(tiny_encoder, tmp_path / "run", task="my_task") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "--data=CldrGoe"], 2, "CldrGeo"),
+        (["fit", "--data=CldrGeo", "--data.languages=[xx]"], 1, "unknown language of task 'cldr_geo'"),
+        (["fit", "--data=CldrGeo", "--model.encoder=/nowhere/at/all"], 1, "could not be loaded"),
+        (["fit", "--data=CldrGeo", "--model.init_from=/nowhere"], 1, "there is no folder /nowhere"),
+        (["fit", "--data=CldrGeo", "--ckpt_path=/nowhere.ckpt"], 1, "there is no file /nowhere.ckpt"),
+        (["study", "--config", "/nowhere.yaml"], 1, "there is no file /nowhere.yaml"),
+        (["report", "/nowhere"], 1, "holds no study"),
+        (["tasks", "--role", "aim"], 1, "unknown role 'aim'"),
+        (["frobnicate"], 2, "invalid choice"),
+    ],
+)
+def test_mistakes_are_one_clear_line(arguments, code, message, capsys, tmp_path):
+    if arguments[0] == "fit":
+        arguments = [*arguments, f"--output={tmp_path / 'run'}"]
+    try:
+        result = main(arguments)
+    except SystemExit as exit_:
+        result = exit_.code
+    error = capsys.readouterr().err
+    assert result == code
+    assert message in error
+    assert "Traceback" not in error
+    if code == 1:
+        assert error.strip().splitlines()[-1].startswith("xmit: ")
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(Exception, match="no file"):
+        main(["study", "--config", "/nowhere.yaml", "--debug"])
+
+
+def test_tasks_prints_metadata(capsys):
+    assert main(["tasks", "--format", "json", "--role", "target"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    geo = next(t for t in listed if t["name"] == "cldr_geo")
+    assert len(geo["languages"]) == 49
+    assert main(["tasks"]) == 0
+    assert "cldr_geo" in capsys.readouterr().out
+
+
+def test_module_entry_point():
+    done = subprocess.run([sys.executable, "-m", "xmit", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("xmit 0.")
