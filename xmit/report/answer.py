@@ -16,7 +16,7 @@ NAMED = 4
 
 
 def answer(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()) -> list[str]:
-    """Answer whether intermediate training helps low-resource languages, in two or three sentences.
+    """Answer whether intermediate training helps low-resource languages: a verdict and at most three sentences.
 
     Without intervals, an effect is only claimed where it has the same sign in every seed and is larger than the
     range of the seeds; with fewer than three seeds even that is called what it is.
@@ -29,7 +29,7 @@ def answer(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missin
     missing = list(missing)
     summary = summary_table(rows, source_language=source_language, missing=missing)
     effect = effect_table(rows, source_language=source_language, missing=missing)
-    sentences = [_effect(effect), _level(summary, source_language), _consistency(summary)]
+    sentences = [*_effect(effect), _level(summary, source_language), _consistency(summary)]
     return [s for s in sentences if s]
 
 
@@ -58,16 +58,16 @@ def shows_effect(seeds: tuple[float, ...]) -> bool:
     return (low > 0 or high < 0) and abs(sum(seeds) / len(seeds)) > high - low
 
 
-def _effect(effect: pd.DataFrame) -> str:
-    """The first sentence: the difference to the baseline, and whether it is one."""
+def _effect(effect: pd.DataFrame) -> list[str]:
+    """The verdict, and the differences to the baseline that it rests on."""
     which, among = "low_resource", "low-resource language"
     if not len(effect):
-        return "The study has no intermediate task, so there is nothing to compare with."
+        return ["The study has no intermediate task, so there is nothing to compare with."]
     if effect["delta_low_resource"].isna().all():
         which, among = "zero_shot", "zero-shot language (none is low-resource)"
     known = effect[effect[f"delta_{which}"].notna()]
     if not len(known):
-        return f"No result of the baseline {BASELINE!r} can be compared, so the effect is not known."
+        return [f"No result of the baseline {BASELINE!r} can be compared, so the effect is not known."]
     known = known.sort_values(f"delta_{which}", ascending=False)
     # with many intermediates the ends say enough; the table has all
     named = known if len(known) <= NAMED else pd.concat([known.head(2), known.tail(1)])
@@ -75,16 +75,17 @@ def _effect(effect: pd.DataFrame) -> str:
     parts = []
     for row, twice in zip(named.to_dict("records"), repeated, strict=True):
         seeds = row[f"seeds_{which}"]
-        each = f"seeds: {', '.join(map(signed, seeds))}" if len(seeds) > 1 else "no two complete seeds"
+        each = f"seeds {', '.join(map(signed, seeds))}" if len(seeds) > 1 else "not two whole seeds"
+        each = "one seed" if row["n_seeds"] == 1 else each
         name = f"{row['intermediate']} ({row['encoder']} {row['study']})" if twice else row["intermediate"]
         parts.append(f"{name} {signed(row[f'delta_{which}'])} points ({each})")
     pairs, targets = int(known[f"n_pairs_{which}"].max()), int(known["n_targets"].max())
-    listed = "; ".join(parts)
-    mean = (
-        f"averaged over {pairs} pairs of a target and a {among} ({count(targets, 'target')}), the difference to "
-        f"no intermediate training is {listed}"
+    some = "" if len(named) == len(known) else f" (the first two and the last of {len(known)})"
+    numbers = (
+        f"Averaged over {pairs} pairs of a target and a {among} ({count(targets, 'target')}), the difference to "
+        f"no intermediate training is: {'; '.join(parts)}{some}."
     )
-    return f"{_verdict(known, which)}: {mean}."
+    return [f"{_verdict(known, which)}.", numbers]
 
 
 def _verdict(known: pd.DataFrame, which: str) -> str:
@@ -108,7 +109,7 @@ def _verdict(known: pd.DataFrame, which: str) -> str:
 
 
 def _level(summary: pd.DataFrame, source_language: SourceLanguage) -> str:
-    """The second sentence: how well transfer works without intermediate training, and where least."""
+    """How well transfer works without intermediate training, and where least."""
     base = summary[(summary["intermediate"] == BASELINE) & summary["zero_shot_mean"].notna()]
     if not len(base):
         return ""
@@ -128,7 +129,7 @@ def _level(summary: pd.DataFrame, source_language: SourceLanguage) -> str:
 
 
 def _consistency(summary: pd.DataFrame) -> str:
-    """The third sentence: whether the same question gets the same answer, against accuracy's background."""
+    """Whether the same question gets the same answer, against accuracy's background."""
     known = summary[summary["fleiss_kappa"].notna()]
     parts = []
     for target, part in known.groupby("target", sort=False):

@@ -47,6 +47,11 @@ class Shown:
     rows: list[tuple[list[Cell], int]]
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def name_column(self) -> int:
+        """Which column names a row: the last of the texts before the first number."""
+        return max(self.numeric.index(True) - 1, 0) if True in self.numeric else 0
+
 
 @dataclass(frozen=True)
 class Column:
@@ -272,7 +277,8 @@ def groups_shown(groups: pd.DataFrame) -> Shown:
     wide: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row, name in zip(groups.to_dict("records"), _names(groups), strict=True):
         key = tuple(row[k] for k in ("target", "benchmark_version", "metric", "grouping", "group"))
-        kept = {k: row[k] for k in ("target", "grouping", "group")}
+        # an empty group says why
+        kept = {k: row[k] for k in ("target", "grouping", "group")} | {"note": row["note"]}
         line = wide.setdefault(key, {**kept, "n_languages": 0})
         line |= {name: row["mean"], DELTA + name: row["delta"]}
         line["n_languages"] = max(line["n_languages"], row["n_languages"])

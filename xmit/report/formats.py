@@ -90,9 +90,8 @@ def latex(table: Shown) -> str:
 
 
 def _marked(table: Shown, texts: list[str], mark: str) -> list[str]:
-    """Put the note's mark on the row's name, its last text column before the numbers."""
-    at = max(table.numeric.index(True) - 1, 0) if True in table.numeric else 0
-    return [text + mark if i == at else text for i, text in enumerate(texts)]
+    """Put the note's mark on the row's name."""
+    return [text + mark if i == table.name_column else text for i, text in enumerate(texts)]
 
 
 def _one_line(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,7 +63,7 @@ def overview(
     languages = by_resources(scores["language"])
     targets = list(dict.fromkeys(cells["target"]))
     styles = _styles(cells)
-    figure = _figure(max(7.0, 0.225 * len(languages) + 1), 0.9 + 2.3 * len(targets))
+    figure = _figure(max(7.0, 0.2 * len(languages) + 1), 0.9 + 2.3 * len(targets))
     axes = figure.subplots(len(targets), 1, sharex=True, squeeze=False)[:, 0]
     at = {d.code: i for i, d in enumerate(languages)}
     for ax, target in zip(axes, targets, strict=True):
@@ -82,7 +83,11 @@ def overview(
     sources = {source_of(source_language, t) for t in targets}
     for label, described in zip(axes[-1].get_xticklabels(), languages, strict=True):
         label.set_fontweight("bold" if described.code in sources else "normal")
-    axes[-1].set_xlabel("language, by resource class; shaded: not in Latin script; upright lines: range over seeds", color=INK, fontsize=9)
+    axes[-1].set_xlabel(
+        "language, by resource class; shaded: not in Latin script; upright lines: range over seeds",
+        color=INK,
+        fontsize=9,
+    )
     _legend(figure, axes[0], styles)
     return figure
 
@@ -120,6 +125,7 @@ def language_dots(
         y = np.array([at[code] for code in found.index]) + _dodge(i, len(cells))
         _draw(ax, y, found, styles[column_name(cell, cells)], upright=False)
     _name_rows(ax, languages, groups, source_of(source_language, target))
+    _say_no_score(ax, at, scores)
     ax.set_xlabel(f"{_plain(target)}: {_plain(_metric(cells))} in %", color=INK, fontsize=9)
     _legend(figure, ax, styles)
     return figure
@@ -163,6 +169,7 @@ def gains(
         _draw(ax, np.array([at[code] for code in part.index]), part, styles[name], upright=False)
         title = _plain(name) if len(part) else f"{_plain(name)}\n(nothing to compare)"
         ax.set_title(title, color=INK, fontsize=9)
+        _say_no_score(ax, at, scores)
     for ax in axes:
         _name_rows(ax, languages, groups, source_of(source_language, target), names=ax is axes[0])
     figure.supxlabel(f"{_plain(target)}: difference to no intermediate training, points", color=INK, fontsize=9)
@@ -189,7 +196,7 @@ def to_svg(figure: Figure, prefix: str, title: str) -> str:
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     # the page's font and its ink, which a dark page has light
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "sans-serif", svg)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
     inks = {INK: "currentColor", "#000000": "currentColor", GRID: "var(--grid)", SHADE: "var(--shade)"}
     for color, css in inks.items():
         svg = svg.replace(color, css)
@@ -269,28 +276,28 @@ def _clean(ax: Axes, along: Literal["x", "y"]) -> None:
 
 def _bands(ax: Axes, languages: Sequence[Described]) -> None:
     """Shade what is not in Latin script and draw a line between resource classes."""
-    for i, described in enumerate(languages):
-        if described.known and not described.latin:
-            ax.axvspan(i - 0.5, i + 0.5, color=SHADE, linewidth=0, zorder=0)
-        if i and described.resource_class != languages[i - 1].resource_class:
-            ax.axvline(i - 0.5, color=INK, linewidth=0.6)
+    for other_script, first, last in _runs([d.known and not d.latin for d in languages]):
+        if other_script:
+            ax.axvspan(first - 0.5, last + 0.5, color=SHADE, linewidth=0, zorder=0)
+    for _, first, _ in list(_runs([d.resource_class for d in languages]))[1:]:
+        ax.axvline(first - 0.5, color=INK, linewidth=0.6)
 
 
-def _runs(languages: Sequence[Described]) -> Iterator[tuple[int | None, int, int]]:
-    """Resource class, first and last position of languages that stand together."""
+def _runs(values: Sequence[Any]) -> Iterator[tuple[Any, int, int]]:
+    """Each value, its first and its last position while it repeats."""
     first = 0
-    for i in range(1, len(languages) + 1):
-        if i == len(languages) or languages[i].resource_class != languages[first].resource_class:
-            yield languages[first].resource_class, first, i - 1
-            first = i
+    for value, run in itertools.groupby(values):
+        last = first + len(list(run)) - 1
+        yield value, first, last
+        first = last + 1
 
 
 def _name_classes(ax: Axes, languages: Sequence[Described]) -> None:
-    for number, first, last in _runs(languages):
+    for number, first, last in _runs([d.resource_class for d in languages]):
         name = "?" if number is None else f"class {number}" if last - first > 1 else str(number)
         ax.annotate(
-            name, ((first + last) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
-            ha="center", fontsize=8, color=INK,
+            name, ((first + last) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+            textcoords="offset points", ha="center", fontsize=8, color=INK,
         )  # fmt: skip
 
 
@@ -338,6 +345,16 @@ def _name_rows(
                 group, (0, i), xycoords=("axes fraction", "data"), xytext=(-92, 0), textcoords="offset points",
                 va="center", ha="left", fontsize=7.5, color=INK, style="italic",
             )  # fmt: skip
+
+
+def _say_no_score(ax: Axes, at: Mapping[str, int], scores: pd.DataFrame) -> None:
+    """An empty row says that it is empty for want of data."""
+    known = set(scores[scores["value"].notna()]["language"])
+    for code in set(at) - known:
+        ax.annotate(
+            "no score", (0, at[code]), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=7, color=INK, style="italic",
+        )  # fmt: skip
 
 
 def _legend(figure: Figure, ax: Axes, styles: Mapping[str, Mapping[str, Any]]) -> None:

@@ -43,6 +43,7 @@ GROUPINGS = {
     "writing": "Latin or not",
     "pretraining": "in XLM-R's pre-training",
 }
+FIRST = ("Latn", "Latin", "seen")
 DELTA = "Δ "
 
 
@@ -55,9 +56,9 @@ def summary_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en",
         missing: Cells that the study lists as missing.
 
     Returns:
-        The columns of the unit, ``intermediate``, ``seeds``, ``n_seeds``; ``mean``, ``zero_shot_mean`` and
-        ``low_resource_mean`` with ``n_languages``, ``n_zero_shot`` and ``n_low_resource``; ``worst``,
-        ``worst_language``, ``source_score``, ``transfer_gap``; ``agreement`` (mean over languages of the
+        The columns of the unit, ``intermediate``, ``seeds``, ``missing_seeds``, ``n_seeds``; ``mean``,
+        ``zero_shot_mean`` and ``low_resource_mean`` with ``n_languages``, ``n_zero_shot`` and ``n_low_resource``;
+        ``worst``, ``worst_language``, ``source_score``, ``transfer_gap``; ``agreement`` (mean over languages of the
         agreement with the source language) and ``fleiss_kappa``, ``collapse``; ``delta_mean``,
         ``delta_zero_shot``, ``delta_low_resource`` to the baseline, ``n_delta_seeds``; ``mean_spread``,
         ``delta_mean_spread`` and ``delta_low_resource_spread`` (highest minus lowest over seeds); ``note``.
@@ -81,6 +82,7 @@ def summary_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en",
                 **_gain(gained, source),
                 **_consistency_of(consistent, cell),
                 "seeds": numbers(cell["seeds"]),
+                "missing_seeds": numbers(cell["missing_seeds"]),
                 "n_seeds": len(cell["seeds"]),
                 "note": "; ".join(_notes(cell, found, gained, gains, cells, source)),
             }
@@ -252,9 +254,8 @@ def group_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", m
         level = summarise(over_seeds(by_cell.get(key, scores.iloc[:0]), "value"), source)
         gain = summarise(over_seeds(gain_by_cell.get(key, gains.iloc[:0]), "delta"), source)
         for kind, heading in GROUPINGS.items():
-            names = dict.fromkeys(
-                [*level["groups"][kind], *(scripts.get(cell["target"], []) if kind == "script" else [])]
-            )
+            others = scripts.get(cell["target"], []) if kind == "script" else []
+            names = sorted({*level["groups"][kind], *others}, key=lambda name: (name not in FIRST, name))
             for name in names:
                 found = level["groups"][kind].get(name, {"mean": NAN, "n": 0})
                 gained = gain["groups"][kind].get(name, {"mean": NAN, "n": 0})

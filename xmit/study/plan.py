@@ -97,8 +97,8 @@ def load_plan(path: str | Path) -> Plan:
     parents: dict[tuple[str, int], Cell] = {}
     for name, entry in intermediates.items():
         for seed in seeds if name != BASELINE else []:
-            config, _ = _config(study, folder / "intermediate", name, entry, path)
-            parents[name, seed] = _cell(plan.name, "intermediate", name, "", seed, config, None)
+            config, cls = _config(study, folder / "intermediate", name, entry, path)
+            parents[name, seed] = _cell(plan.name, "intermediate", name, "", seed, config, cls, None)
     plan.cells += parents.values()
     for seed in seeds:
         for name in intermediates:
@@ -107,7 +107,7 @@ def load_plan(path: str | Path) -> Plan:
                 parent = parents.get((name, seed))
                 if parent is None and not cls.trains and seed != seeds[0]:
                     continue  # nothing is trained at all, so the seed changes nothing
-                plan.cells.append(_cell(plan.name, "target", name, target, seed, config, parent))
+                plan.cells.append(_cell(plan.name, "target", name, target, seed, config, cls, parent))
     return plan
 
 
@@ -204,10 +204,23 @@ def task_class(config: Mapping[str, Any], where: str) -> type[Task]:
 
 
 def _cell(
-    study: str, role: str, intermediate: str, target: str, seed: int, config: dict[str, Any], parent: Cell | None
+    study: str,
+    role: str,
+    intermediate: str,
+    target: str,
+    seed: int,
+    config: dict[str, Any],
+    task: type[Task],
+    parent: Cell | None,
 ) -> Cell:
     name = f"{intermediate}--{target}-s{seed}" if target else f"{intermediate}-s{seed}"
-    what = {"version": RESULT_VERSION, "seed": seed, "config": config, "parent": parent.identity if parent else None}
+    what = {
+        "version": RESULT_VERSION,
+        "seed": seed,
+        "config": config,
+        "data": task.data_version(),
+        "parent": parent.identity if parent else None,
+    }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
     config = copy.deepcopy(config)
     config["seed_everything"] = seed

@@ -64,9 +64,9 @@ def run_study(
         write_plan(folder, plan, failed)
     else:
         console.print(f"study {plan.name}: all {len(plan.cells)} cells are done")
-    report_study(folder, console)
     for name, error in failed.items():
         console.print(f"failed: {name}: {error} (see {folder / name / 'error.json'})", style="red", markup=False)
+    report_study(folder, console)
     return 1 if failed else 0
 
 
@@ -147,19 +147,20 @@ def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     Returns:
         The rows, and a dict with ``name``, ``config``, ``cells`` (seconds by name), ``missing``, ``warnings``,
-        ``versions`` and ``hardware``.
+        ``versions``, ``hardware`` and ``date``.
 
     Raises:
         StudyError: If nothing is finished.
     """
     plan = read_plan(folder)
-    frames, seconds, missing, facts = [], {}, [], {}
+    frames, seconds, missing, facts, latest = [], {}, [], {}, 0.0
     for cell in plan["cells"]:
         run = folder / cell["name"]
         if not is_done(run, cell["identity"]):
             missing.append(f"{cell['name']}: {cell['error'] or 'not run yet'}")
             continue
         facts = json.loads((run / DONE).read_text(encoding="utf-8"))
+        latest = max(latest, (run / DONE).stat().st_mtime)
         seconds[cell["name"]] = facts.get("seconds", float("nan"))
         frames.append(pd.read_parquet(run / RESULTS))
     if not frames:
@@ -172,6 +173,7 @@ def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         "warnings": [],
         "versions": facts.get("versions", {}),
         "hardware": facts.get("hardware", ""),
+        "date": time.strftime("%Y-%m-%d", time.localtime(latest)),
     }
     return pd.concat(frames, ignore_index=True), info
 
@@ -181,6 +183,9 @@ def report_study(folder: Path, console: Console) -> None:
     from xmit.report import print_summary, write_report
 
     rows, info = study_rows(folder)
+    if not (rows["role"] == "target").any():
+        console.print("no target is scored yet, so there is nothing to report")
+        return
     page = write_report(folder, rows, info)
     print_summary(rows, console)
     console.print(f"report: {page}", markup=False, highlight=False)

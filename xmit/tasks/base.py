@@ -236,6 +236,11 @@ class Task(LightningDataModule):
             raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known)
         return resolved
 
+    @classmethod
+    def data_version(cls) -> str:
+        """What tells one version of the data from another; part of a study's identity of a run."""
+        return cls.metadata.revision or ""
+
     def native(self, language: str) -> str:
         """The data's own code of a language."""
         return self.metadata.language_map.get(language, language)

@@ -58,13 +58,14 @@ def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
     metric = CrossLingualConsistency(pivot=pivot)
     metric.update(prediction, list(predictions["id"]), list(predictions["language"]), target)
     values = metric.compute()
-    n = int(values["n_common"])
+    n, reasons = int(values["n_common"]), values["reasons"]
     with_pivot = values["pairwise_n"].get(pivot, {})
     rows = []
     for key, value in values.items():
         if isinstance(value, float):  # the pairwise matrix, counts and reasons are no single values
             name, _, language = key.partition("/")
-            rows.append(Score(language or ALL, f"consistency/{name}", value, int(with_pivot.get(language, n)), values["reasons"].get(key, "")))
+            items = int(with_pivot.get(language, n))
+            rows.append(Score(language or ALL, f"consistency/{name}", value, items, reasons.get(key, "")))
     rows.append(Score(ALL, "consistency/n_common", float(n), int(values["n_items"])))
     # consistency rises when predictions collapse onto one class: the languages where they did are named
     rows += [Score(code, "consistency/collapse", float(f["share"]), n) for code, f in values["collapse"].items()]

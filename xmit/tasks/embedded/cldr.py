@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from xmit.errors import ConfigError
 from xmit.registry import register_task
+from xmit.tasks.base import Task
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.embedded import cldr_data
 from xmit.tasks.metadata import TaskMetadata
@@ -26,8 +27,17 @@ CLDR: dict[str, Any] = {
 }
 
 
+class CldrTask(Task):
+    """What the tasks on CLDR names share."""
+
+    @classmethod
+    def data_version(cls) -> str:
+        """The installed CLDR; another one has other names."""
+        return cldr_data.cldr_version()
+
+
 @register_task
-class CldrGeo(SequenceClassificationTask):
+class CldrGeo(CldrTask, SequenceClassificationTask):
     """The continent of a territory or currency, by its name; no territory is in two splits.
 
     The settings of the project's first probe were compared on its test split. Ours (learning rate, steps,
@@ -49,7 +59,7 @@ class CldrGeo(SequenceClassificationTask):
 
 
 @register_task
-class CldrTerms(SequenceClassificationTask):
+class CldrTerms(CldrTask, SequenceClassificationTask):
     """What a name names: a territory, currency, language, unit or time zone.
 
     Settings are chosen on the English validation split, as for :class:`CldrGeo`.
@@ -69,7 +79,7 @@ class CldrTerms(SequenceClassificationTask):
 
 
 @register_task
-class CldrRetrieval(RetrievalTask):
+class CldrRetrieval(CldrTask, RetrievalTask):
     """The English name of a territory, found by its name in another language; nothing is trained.
 
     A name spelt as in English is found for nothing: nine tenths of Tagalog's are, and none in other scripts.
