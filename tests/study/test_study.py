@@ -89,7 +89,10 @@ def test_failed_cell_is_recorded_and_the_rest_goes_on(study, capsys):
     output = capsys.readouterr().out
     assert "failed: digits-s0" in output
     assert "left out: digits-s0" in output
-    assert "the loss of digits_text was not a number" in json.loads((out / "digits-s0" / "error.json").read_text())["error"]
+    assert (
+        "the loss of digits_text was not a number"
+        in json.loads((out / "digits-s0" / "error.json").read_text())["error"]
+    )
     assert set(load_results(out)["intermediate"]) == {"none"}
     assert "digits-s0" in (out / "report.html").read_text()
 

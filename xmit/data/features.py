@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import uuid
@@ -93,20 +94,14 @@ class FeatureCache:
         # memory maps would be pickled with all their bytes: a worker process opens the folder again
         return FeatureCache, (self.folder.parent, self.fingerprint)
 
-    def __len__(self) -> int:
-        return len(self._index)
-
     def __contains__(self, key: str) -> bool:
         """Whether the features are there and sound; a damaged shard is removed with a warning."""
         while key in self._index:
-            shard = self._index[key][0]
+            shard, _ = self._index[key]
             try:
-                shard.rows()
-                return True
+                return bool(len(shard.rows()))
             except DataError as error:
-                del self._shards[shard.path]
-                self._remove(shard.path, error)
-                self._index = {k: (s, row) for s in self._shards.values() for row, k in enumerate(s.keys)}
+                self._discard(shard.path, error)
         return False
 
     def refresh(self) -> None:
@@ -116,11 +111,13 @@ class FeatureCache:
                 shard = self._shards[path] = _Shard(path, self.fingerprint)
                 self._index |= {key: (shard, row) for row, key in enumerate(shard.keys)}
             except DataError as error:
-                self._remove(path, error)
+                self._discard(path, error)
 
-    def _remove(self, path: Path, error: DataError) -> None:
+    def _discard(self, path: Path, error: DataError) -> None:
         warnings.warn(f"{error} (deleted now)", stacklevel=3)
         path.unlink(missing_ok=True)
+        self._shards.pop(path, None)
+        self._index = {key: (shard, row) for shard in self._shards.values() for row, key in enumerate(shard.keys)}
 
     def append(self, keys: Sequence[str], features: npt.NDArray[Any]) -> Path:
         """Write features ``(n, T, D)``, one row a key, as a new shard.
@@ -148,12 +145,13 @@ class FeatureCache:
         Raises:
             DataError: If a key has no features, or its shard is damaged.
         """
-        places: dict[Path, list[tuple[int, int]]] = {}
         try:
-            for position, (shard, row) in enumerate([self._index[key] for key in keys]):
-                places.setdefault(shard.path, []).append((position, row))
+            places = [self._index[key] for key in keys]
         except KeyError as error:
             raise DataError(f"{self.folder} has no features of the image {error}: encode it first") from None
-        parts = [self._shards[path].rows()[[row for _, row in found]] for path, found in places.items()]
-        order = np.argsort([position for found in places.values() for position, _ in found])
-        return np.concatenate(parts)[order]
+        order = sorted(range(len(places)), key=lambda i: str(places[i][0].path))  # shard by shard
+        parts = [
+            shard.rows()[[places[i][1] for i in members]]
+            for shard, members in itertools.groupby(order, key=lambda i: places[i][0])
+        ]
+        return np.concatenate(parts)[np.argsort(order)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xmit.errors import EncoderError, did_you_mean
 
@@ -23,7 +24,7 @@ _OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
-def build_visual(config: VisionConfig) -> tuple[nn.Module, Transform, dict[str, Any]]:
+def build_visual(config: VisionConfig) -> tuple[Any, Transform, dict[str, Any]]:
     """Build the visual half only, with its weights.
 
     Args:
@@ -51,6 +52,8 @@ def build_visual(config: VisionConfig) -> tuple[nn.Module, Transform, dict[str, 
     visual = _instantiate(model, config)
     if path is not None:
         _load(visual, path, config)
+    if config.image_size is not None and hasattr(visual, "set_input_size"):
+        visual.set_input_size(config.image_size)  # timm resizes positions itself, after loading
     return visual, *_transform(visual, preprocess, model)
 
 
@@ -140,7 +143,8 @@ def _check_vision(config: VisionConfig, vision: dict[str, Any]) -> None:
     if config.output == "tokens":
         if not plain_vit:
             raise EncoderError(
-                f"vision tower {config.name!r} ({timm or 'a ResNet'}) gives no patch tokens: set vision.output to 'pooled'"
+                f"vision tower {config.name!r} ({timm or 'a ResNet'}) gives no patch tokens: "
+                f"set vision.output to 'pooled'"
             )
         vision["output_tokens"] = True
     if timm:
@@ -152,11 +156,11 @@ def _check_vision(config: VisionConfig, vision: dict[str, Any]) -> None:
         vision["image_size"] = config.image_size
 
 
-def _instantiate(model: dict[str, Any], config: VisionConfig) -> nn.Module:
+def _instantiate(model: dict[str, Any], config: VisionConfig) -> Any:
     from open_clip.model import _build_vision_tower
 
     try:
-        visual: nn.Module = _build_vision_tower(
+        visual: Any = _build_vision_tower(
             model["embed_dim"], model["vision_cfg"], quick_gelu=model.get("quick_gelu", False)
         )
     except Exception as error:  # whatever timm and open_clip find wrong with a config
@@ -166,12 +170,12 @@ def _instantiate(model: dict[str, Any], config: VisionConfig) -> nn.Module:
     return visual
 
 
-def _load(visual: nn.Module, path: Path, config: VisionConfig) -> None:
+def _load(visual: Any, path: Path, config: VisionConfig) -> None:
     """Load the visual half of a checkpoint, or a checkpoint that holds nothing else."""
     from open_clip.model import resize_pos_embed
 
-    state = _read(path)
-    if _OPENAI_KEYS & set(state) and not config.name.endswith(_QUICK):
+    names, state = _read(path)
+    if _OPENAI_KEYS & names and not config.name.endswith(_QUICK):
         _check_activation(config, {}, True)
     half = {name: value for name, value in state.items() if name.startswith("visual.")}
     half = half or {f"visual.{name}": value for name, value in state.items()}
@@ -183,8 +187,8 @@ def _load(visual: nn.Module, path: Path, config: VisionConfig) -> None:
         raise EncoderError(f"the weights {path} are not those of vision tower {config.name!r}: {details}") from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name; never runs code of the file."""
+def _read(path: Path) -> tuple[set[str], dict[str, Tensor]]:
+    """All names in a file, and at least its visual tensors; never runs code of the file."""
     if path.suffix not in _SUFFIXES:
         raise EncoderError(f"vision.weights {path} must end in {', '.join(_SUFFIXES)}")
     try:
@@ -192,26 +196,28 @@ def _read(path: Path) -> dict[str, Tensor]:
             from safetensors import safe_open
 
             with safe_open(path, framework="pt") as file:
-                names = list(file.keys())
-                wanted = [name for name in names if name.startswith("visual.")] or names
-                return {name: file.get_tensor(name) for name in wanted}
-        content = torch.load(path, map_location="cpu", weights_only=True)
+                names = set(file.keys())
+                wanted = {name for name in names if name.startswith("visual.")} or names
+                return names, {name: file.get_tensor(name) for name in wanted}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about an archive that is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
         content = content.get("state_dict", content)
         state = {name.removeprefix("module."): value for name, value in content.items()}
-        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        return set(state), {name: value for name, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:  # pickle, zip and safetensors errors have no common base
         if "TorchScript" in str(error):
             raise EncoderError(
                 f"{path} is a TorchScript archive, as OpenAI released them, and would run code: use the tag 'openai' "
                 f"with a '{_QUICK}' model, or save its state_dict as .safetensors"
             ) from None
-        raise EncoderError(f"the weights {path} cannot be read ({type(error).__name__}): the file is damaged or "
-                           f"holds more than tensors. Download it again, or save its state_dict as .safetensors") from None
+        raise EncoderError(
+            f"the weights {path} cannot be read ({type(error).__name__}): the file is damaged or holds more than "
+            f"tensors. Download it again, or save its state_dict as .safetensors"
+        ) from None
 
 
-def _transform(
-    visual: nn.Module, preprocess: dict[str, Any], model: dict[str, Any]
-) -> tuple[Transform, dict[str, Any]]:
+def _transform(visual: Any, preprocess: dict[str, Any], model: dict[str, Any]) -> tuple[Transform, dict[str, Any]]:
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
     merged = merge_preprocess_dict(PreprocessCfg(), preprocess) | {"size": visual.image_size}

@@ -299,19 +299,21 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.errors import LiveError
     from rich.progress import Progress
 
-    bar = Progress(console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True)
     task, started = bar.add_task(description, total=total), time.monotonic()
 
     def advance(done: int) -> None:
         bar.update(task, completed=done)
-        if not bar.live.is_started and time.monotonic() - started > _PATIENCE:
+        if console.is_terminal and not bar.live.is_started and time.monotonic() - started > _PATIENCE:
             with suppress(LiveError):  # the trainer's own bar is on
                 bar.start()
 
     try:
         yield advance
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _features_folder(config: VisionConfig) -> Path:

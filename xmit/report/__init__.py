@@ -9,17 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xmit.report.answer import answer
     from xmit.report.console import print_summary
     from xmit.report.evidence import consistency_table, effect_table, intermediate_table
     from xmit.report.formats import render
     from xmit.report.page import write_report
     from xmit.report.plots import gains, language_dots, overview
     from xmit.report.rows import missing_cells
+    from xmit.report.sentences import answer
     from xmit.report.tables import group_table, language_table, summary_table
 
 _WHERE = {
-    "answer": "answer",
+    "answer": "sentences",
     "consistency_table": "evidence",
     "effect_table": "evidence",
     "gains": "plots",

@@ -207,6 +207,7 @@ LANGUAGES = [
     Column("script", "ISO 15924", _text("script"), numeric=False),
     Column("family", "language family", _text("family"), numeric=False),
     Column("seen", "in XLM-R's pre-training", _seen, numeric=False),
+    Column("items", "scored items", _number("n", lambda v: f"{float(v):.0f}")),
 ]
 
 
@@ -298,7 +299,7 @@ def _names(groups: pd.DataFrame) -> list[str]:
 
 def language_columns() -> set[str]:
     """The columns of a language table that describe the language."""
-    return {"language", "name", "script", "family", "resource_class", "in_xlmr", "is_source", "n"}
+    return {"language", "name", "script", "family", "resource_class", "in_xlmr", "is_source", "n", "note"}
 
 
 def _safe(name: str) -> str:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xmit.report.answer import answer, seeds_note
 from xmit.report.columns import SUMMARY, Cell, points, shown
+from xmit.report.evidence import effect_table
 from xmit.report.rows import UNIT, Missing, SourceLanguage, checked
+from xmit.report.sentences import seeds_note, sentences_of
 from xmit.report.tables import summary_table
 
 WIDTH = 100
@@ -93,7 +94,8 @@ def print_summary(
         texts[0] = f" {texts[0]}{f' [{note}]' if note else ''}"
         table.add_row(*map(Text, texts))
     lines = [f"[{number}] {text}" for number, text in enumerate(content.notes, 1)]
-    lines += answer(rows, source_language=source_language, missing=missing)
+    effect = effect_table(rows, source_language=source_language, missing=missing)
+    lines += sentences_of(frame, effect, source_language)
     before, console.width = console.width, width
     try:
         console.print(table, *(Text(line) for line in [*lines, seeds_note(rows)]), sep="\n", soft_wrap=False)

@@ -15,6 +15,7 @@ from xmit.report.rows import Missing, SourceLanguage
 from xmit.study.results import atomic_write
 
 Format = Literal["latex", "markdown", "csv"]
+PAGE = 40
 
 
 def render(
@@ -70,22 +71,24 @@ def markdown(table: Shown) -> str:
 
 
 def latex(table: Shown) -> str:
-    r"""A booktabs tabular; ``\usepackage{booktabs}`` is all it needs."""
+    r"""A booktabs ``tabular``, or several where one would not fit a page; ``\usepackage{booktabs}`` is all it needs."""
     kinds = "".join("r" if number else "l" for number in table.numeric)
-    lines = [
-        f"% {_one_line(table.title)}; needs \\usepackage{{booktabs}}",
-        f"\\begin{{tabular}}{{{kinds}}}",
-        r"\toprule",
-        " & ".join(_tex(h) for h, _ in table.headings) + r" \\",
-        r"\midrule",
-    ]
-    for cells, note in table.rows:
-        texts = [_tex(c.text) for c in cells]
-        lines.append(" & ".join(_marked(table, texts, f"\\textsuperscript{{{note}}}" if note else "")) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines = [f"% {_one_line(table.title)}; needs \\usepackage{{booktabs}}"]
+    for first in range(0, len(table.rows), PAGE):
+        lines += [
+            f"\\par\\noindent\\begin{{tabular}}{{{kinds}}}",
+            r"\toprule",
+            " & ".join(_tex(h) for h, _ in table.headings) + r" \\",
+            r"\midrule",
+        ]
+        for cells, note in table.rows[first : first + PAGE]:
+            texts = [_tex(c.text) for c in cells]
+            mark = f"\\textsuperscript{{{note}}}" if note else ""
+            lines.append(" & ".join(_marked(table, texts, mark)) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
     if table.notes:
         notes = (f"\\textsuperscript{{{i}}}{_tex(note)}" for i, note in enumerate(table.notes, 1))
-        lines.append("\n\\par\\footnotesize " + "; ".join(notes))
+        lines.append(f"\\par\\noindent{{\\footnotesize {'; '.join(notes)}\\par}}")
     return "\n".join(lines) + "\n"
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 
 from xmit.errors import MissingDependencyError, StudyError
 from xmit.report import plots
-from xmit.report.answer import answer, count, seeds_note
 from xmit.report.columns import ABSENT, Shown, all_tables, points, signed
 from xmit.report.formats import write_tables, write_text
 from xmit.report.rows import BASELINE, UNIT, checked, main_scores, missing_cells, selected
+from xmit.report.sentences import count, seeds_note, sentences_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -52,17 +52,18 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
     options: dict[str, Any] = {"source_language": info.get("source_language") or "en", "missing": missing}
     tables = list(all_tables(rows, **options))
     by_name = {table.name: table for table in tables}
+    effect = by_name["effect"].frame if "effect" in by_name else pd.DataFrame()
     languages = [table for table in tables if table.name.startswith("languages-")]
     page = template.render(
         name=info.get("name") or ", ".join(sorted(set(rows["study"]) - {""})) or "study",
         date=str(info.get("date") or ""),
         facts=list(_facts(info)),
         configs=_named(info.get("config"), "study file"),
-        answer=answer(rows, **options),
+        answer=sentences_of(by_name["summary"].frame, effect, options["source_language"]),
         seeds=seeds_note(rows),
         missing=_missing(rows, missing),
         warnings=[*map(str, info.get("warnings") or []), *_warnings(by_name)],
-        matrices=list(_matrices(by_name["summary"].frame, by_name.get("effect"))),
+        matrices=list(_matrices(by_name["summary"].frame, effect)),
         figures=_figures(rows, [t.title for t in languages], info.get("chance"), options),
         tables=by_name,
         languages=languages,
@@ -112,7 +113,7 @@ def _figures(rows: pd.DataFrame, targets: list[str], chance: Any, options: dict[
     return drawn
 
 
-def _matrices(summary: pd.DataFrame, effect: Shown | None) -> Iterator[dict[str, Any]]:
+def _matrices(summary: pd.DataFrame, effect: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Intermediates by targets, one matrix for each study and encoder."""
     for (study, encoder), part in summary.groupby(["study", "encoder"], sort=False):
         units = list(part[UNIT].drop_duplicates().itertuples(index=False, name=None))
@@ -123,8 +124,8 @@ def _matrices(summary: pd.DataFrame, effect: Shown | None) -> Iterator[dict[str,
                 for unit in units
             ]
             over_all = {"delta": "", "pairs": ""}
-            if effect is not None and intermediate != BASELINE:
-                found = selected(effect.frame, study=study, encoder=encoder, intermediate=intermediate).iloc[0]
+            if len(effect) and intermediate != BASELINE:
+                found = selected(effect, study=study, encoder=encoder, intermediate=intermediate).iloc[0]
                 over_all = {
                     "delta": signed(found["delta_low_resource"]),
                     "pairs": count(int(found["n_pairs_low_resource"]), "pair"),

@@ -194,6 +194,7 @@ def to_svg(figure: Figure, prefix: str, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<style type=.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
     svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", svg))
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     # the page's font and its ink, which a dark page has light
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
@@ -260,10 +261,13 @@ def _dodge(i: int, n: int) -> float:
 
 
 def _draw(ax: Axes, at: Any, found: pd.DataFrame, style: Mapping[str, Any], upright: bool = True) -> None:
-    line = ax.vlines if upright else ax.hlines
-    line(at, found["min"], found["max"], color=style["color"], linewidth=1)
-    xy = (at, found["mean"]) if upright else (found["mean"], at)
-    ax.plot(*xy, linestyle="none", markersize=4.5, markeredgewidth=1, **style)
+    # one broken line for all ranges, not one line each: a page of many figures stays small
+    ends = np.column_stack([found["min"], found["max"], np.full(len(found), np.nan)]).ravel()
+    for where, score, look in (
+        (np.repeat(at, 3), ends, {"color": style["color"], "linewidth": 1}),
+        (at, found["mean"], {"linestyle": "none", "markersize": 4.5, "markeredgewidth": 1, **style}),
+    ):
+        ax.plot(*((where, score) if upright else (score, where)), **look)
 
 
 def _clean(ax: Axes, along: Literal["x", "y"]) -> None:
@@ -362,7 +366,9 @@ def _legend(figure: Figure, ax: Axes, styles: Mapping[str, Mapping[str, Any]]) -
         ax.plot([], [], linestyle="none", markersize=5, label=_plain(name), **style)[0]
         for name, style in styles.items()
     ]
+    # a letter takes about 6 points, the mark and the gap about 40
+    room = int(72 * figure.get_figwidth() / (40 + 6 * max(map(len, styles))))
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=min(len(handles), 6), frameon=False, fontsize=9,
+        handles=handles, loc="outside upper left", ncols=max(1, min(len(handles), room)), frameon=False, fontsize=9,
         labelcolor=INK, title="after intermediate training on", title_fontsize=9, alignment="left",
     )  # fmt: skip

@@ -75,16 +75,20 @@ def summary_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en",
         key = tuple(cell[name] for name in (*UNIT, "intermediate"))
         source = source_of(source_language, str(cell["target"]))
         found, gained = by_cell.get(key, scores.iloc[:0]), gain_by_cell.get(key, gains.iloc[:0])
+        agreeing = _consistency_of(consistent, cell)
+        notes = _notes(cell, found, gained, cells, source)
+        if agreeing["collapse"] == 1:
+            notes.append("one class takes over 95 % of the answers in some language: consistency means little")
         table.append(
             {
                 **{str(k): cell[k] for k in (*UNIT, "intermediate")},
                 **_level(found, source),
                 **_gain(gained, source),
-                **_consistency_of(consistent, cell),
+                **agreeing,
                 "seeds": numbers(cell["seeds"]),
                 "missing_seeds": numbers(cell["missing_seeds"]),
                 "n_seeds": len(cell["seeds"]),
-                "note": "; ".join(_notes(cell, found, gained, gains, cells, source)),
+                "note": "; ".join(notes),
             }
         )
     return pd.DataFrame(table)
@@ -132,7 +136,6 @@ def _notes(
     cell: Mapping[Any, Any],
     scores: pd.DataFrame,
     gained: pd.DataFrame,
-    gains: pd.DataFrame,
     cells: pd.DataFrame,
     source: str,
 ) -> list[str]:
@@ -174,9 +177,9 @@ def language_table(
 
     Returns:
         The columns ``language``, ``name``, ``script``, ``family``, ``resource_class``, ``in_xlmr``,
-        ``is_source``, ``n`` (items), then each intermediate's score and, as ``Δ name``, its difference to the
-        baseline; languages with the fewest resources first. With several studies or encoders there is one such
-        column for each of them.
+        ``is_source``, ``n`` (items), ``note`` (why a score is NaN), then each intermediate's score and, as
+        ``Δ name``, its difference to the baseline; languages with the fewest resources first. With several
+        studies or encoders there is one such column for each of them.
 
     Raises:
         TaskNotFoundError: If there are no rows of that target.
@@ -193,6 +196,9 @@ def language_table(
     source = source_of(source_language, target)
     table["is_source"] = table["language"] == source
     table["n"] = table["language"].map(scores.groupby("language")["n"].max())
+    lost = scores[scores["value"].isna()].groupby("language")["reason"]
+    why = {str(code): "; ".join(sorted(set(part) - {""})) or "no score" for code, part in lost}
+    table["note"] = table["language"].map(lambda code: why.get(code, ""))
     columns, deltas = {}, {}
     for cell in cells.to_dict("records"):
         name = column_name(cell, cells)

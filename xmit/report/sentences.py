@@ -29,6 +29,17 @@ def answer(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missin
     missing = list(missing)
     summary = summary_table(rows, source_language=source_language, missing=missing)
     effect = effect_table(rows, source_language=source_language, missing=missing)
+    return sentences_of(summary, effect, source_language)
+
+
+def sentences_of(summary: pd.DataFrame, effect: pd.DataFrame, source_language: SourceLanguage) -> list[str]:
+    """The sentences of :func:`answer` from tables that are there already.
+
+    Args:
+        summary: From :func:`~xmit.report.tables.summary_table`.
+        effect: From :func:`~xmit.report.evidence.effect_table`.
+        source_language: The language that was trained on.
+    """
     sentences = [*_effect(effect), _level(summary, source_language), _consistency(summary)]
     return [s for s in sentences if s]
 
