@@ -32,7 +32,12 @@ def test_config_runs(config, tiny_encoder, tmp_path):
     if settings["model"].get("vision"):
         quick["model"]["vision"] = {"name": "embedded:digits", "random": True}  # training the tower takes long
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump(quick))
-    assert main(["fit", "--config", str(config), "--config", str(tmp_path / "quick.yaml"), "--output", str(tmp_path / "r")]) == 0
+    assert (
+        main(
+            ["fit", "--config", str(config), "--config", str(tmp_path / "quick.yaml"), "--output", str(tmp_path / "r")]
+        )
+        == 0
+    )
     rows = load_results(tmp_path / "r")
     name = config.stem
     task = registered_tasks()[name]

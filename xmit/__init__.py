@@ -5,8 +5,9 @@ Cheap to import: every public name is loaded when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xmit.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -39,8 +40,4 @@ __all__ = [
     "register_task",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'xmit' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _WHERE)

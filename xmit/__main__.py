@@ -67,7 +67,9 @@ def _report(args: argparse.Namespace) -> int:
     if args.format == "html":
         report_study(Path(args.folder), Console(soft_wrap=True))
     else:
-        sys.stdout.write(render(study_rows(Path(args.folder))[0], args.format))
+        rows, info = study_rows(Path(args.folder))
+        text = render(rows, args.format, source_language=info["source_language"], missing=info["missing"])
+        sys.stdout.write(text)
     return 0
 
 

@@ -199,9 +199,7 @@ class E5File:
     def _dequantise(self, numel: int, offset: int) -> FloatArray:
         """Turn 4-bit blocks into weights: an fp16 scale, then 16 bytes with two weights each."""
         blocks = numel // _BLOCK
-        raw = np.frombuffer(self._content, np.uint8, blocks * _BLOCK_BYTES, offset).reshape(
-            blocks, _BLOCK_BYTES
-        )
+        raw = np.frombuffer(self._content, np.uint8, blocks * _BLOCK_BYTES, offset).reshape(blocks, _BLOCK_BYTES)
         scale = raw[:, :2].copy().view("<f2").astype(np.float32)
         nibbles = raw[:, 2:]
         weights = np.empty((blocks, _BLOCK), np.float32)

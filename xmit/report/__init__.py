@@ -5,8 +5,9 @@ Names are loaded when they are first used, so that importing this package draws 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xmit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from xmit.report.console import print_summary
@@ -19,20 +20,20 @@ if TYPE_CHECKING:
     from xmit.report.tables import group_table, language_table, summary_table
 
 _WHERE = {
-    "answer": "sentences",
-    "consistency_table": "evidence",
-    "effect_table": "evidence",
-    "gains": "plots",
-    "group_table": "tables",
-    "intermediate_table": "evidence",
-    "language_dots": "plots",
-    "language_table": "tables",
-    "missing_cells": "rows",
-    "overview": "plots",
-    "print_summary": "console",
-    "render": "formats",
-    "summary_table": "tables",
-    "write_report": "page",
+    "answer": "xmit.report.sentences",
+    "consistency_table": "xmit.report.evidence",
+    "effect_table": "xmit.report.evidence",
+    "gains": "xmit.report.plots",
+    "group_table": "xmit.report.tables",
+    "intermediate_table": "xmit.report.evidence",
+    "language_dots": "xmit.report.plots",
+    "language_table": "xmit.report.tables",
+    "missing_cells": "xmit.report.rows",
+    "overview": "xmit.report.plots",
+    "print_summary": "xmit.report.console",
+    "render": "xmit.report.formats",
+    "summary_table": "xmit.report.tables",
+    "write_report": "xmit.report.page",
 }
 __all__ = [
     "answer",
@@ -51,8 +52,4 @@ __all__ = [
     "write_report",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"xmit.report.{_WHERE[name]}"), name)
-    raise AttributeError(f"module 'xmit.report' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _WHERE)

@@ -200,9 +200,12 @@ OWN = [
     Column("range over seeds", "highest minus lowest", _number("spread", points)),
     SEEDS,
 ]
-LANGUAGES = [
+LANGUAGE = [
     Column("language", "name", _language, numeric=False),
     Column("class", "resource class of Joshi et al. (2020), 0 = fewest", _resource_class),
+]
+# the scores stand between, near the name
+ABOUT = [
     Column("code", "ISO 639-1, else 639-3", _text("language"), numeric=False),
     Column("script", "ISO 15924", _text("script"), numeric=False),
     Column("family", "language family", _text("family"), numeric=False),
@@ -269,7 +272,7 @@ def languages_shown(rows: pd.DataFrame, target: str, **options: Any) -> Shown:
         )
         for c in scored
     ]
-    return shown(f"languages-{_safe(target)}", target, table, [*LANGUAGES, *columns])
+    return shown(f"languages-{_safe(target)}", target, table, [*LANGUAGE, *columns, *ABOUT])
 
 
 def groups_shown(groups: pd.DataFrame) -> Shown:

@@ -36,6 +36,7 @@ class Cell:
         config: The config of the ``fit`` that carries it out, without its folder.
         depends: The name of the cell whose encoder it starts from, if any.
         identity: Hash of what determines its outcome, its parent's included.
+        source_language: The language that it is trained on.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Cell:
     config: Mapping[str, Any]
     depends: str | None
     identity: str
+    source_language: str
 
 
 @dataclass
@@ -154,13 +156,13 @@ def _config(
             f"another one with 'config'"
         )
     config, _ = _read(file)
+    data = config.get("data")
+    config["data"] = dict(data) if isinstance(data, Mapping) else {"class_path": data}
     for settings in (study, entry):
         for key in ("model", "trainer"):
             config[key] = _merge(config.get(key) or {}, settings.get(key) or {})
         if settings.get("data"):
-            data = config.get("data") or {}
-            data = {"class_path": data} if isinstance(data, str) else data
-            config["data"] = {**data, "init_args": _merge(data.get("init_args") or {}, settings["data"])}
+            config["data"]["init_args"] = _merge(config["data"].get("init_args") or {}, settings["data"])
     config["model"]["encoder"] = study["encoder"]
     return config, task_class(config, str(file))
 
@@ -179,8 +181,7 @@ def task_class(config: Mapping[str, Any], where: str) -> type[Task]:
     Raises:
         StudyError: If there is none.
     """
-    data = config.get("data")
-    asked = data.get("class_path") if isinstance(data, Mapping) else data
+    asked = config["data"].get("class_path")
     if not isinstance(asked, str):
         raise StudyError(f"{where}: no task is named; say 'data: {{class_path: …}}'")
     tasks = registered_tasks()
@@ -227,4 +228,8 @@ def _cell(
     config["run"] = {
         "study": study, "cell": name, "role": role, "intermediate": intermediate, "encoder": config["model"]["encoder"],
     }  # fmt: skip
-    return Cell(name, role, intermediate, target, seed, config, parent.name if parent else None, digest)
+    source = (
+        (config["data"].get("init_args") or {}).get("source_language") if isinstance(config["data"], dict) else None
+    )
+    source = source or task.metadata.source_language
+    return Cell(name, role, intermediate, target, seed, config, parent.name if parent else None, digest, source)

@@ -24,6 +24,7 @@ from xmit.errors import StudyError
 from xmit.study.executors import quiet, run_locally
 from xmit.study.plan import Cell, Plan, load_plan
 from xmit.study.results import DONE, PLAN, RESULTS, is_done, write_json
+from xmit.tasks.scoring import MAJORITY
 
 
 def run_study(
@@ -115,6 +116,7 @@ def write_plan(folder: Path, plan: Plan, failed: dict[str, str]) -> None:
             "seed": cell.seed,
             "depends": cell.depends,
             "identity": cell.identity,
+            "source_language": cell.source_language,
             "config": cell.config,
             "state": state(cell),
             "error": failed.get(cell.name, ""),
@@ -146,8 +148,8 @@ def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         folder: The study's folder.
 
     Returns:
-        The rows, and a dict with ``name``, ``config``, ``cells`` (seconds by name), ``missing``, ``warnings``,
-        ``versions``, ``hardware`` and ``date``.
+        The rows, and a dict with ``name``, ``config``, ``cells`` (seconds by name), ``missing``, ``source_language``,
+        ``chance`` (by target), ``warnings``, ``versions``, ``hardware`` and ``date``.
 
     Raises:
         StudyError: If nothing is finished.
@@ -157,25 +159,30 @@ def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     for cell in plan["cells"]:
         run = folder / cell["name"]
         if not is_done(run, cell["identity"]):
-            missing.append(f"{cell['name']}: {cell['error'] or 'not run yet'}")
+            place = {key: cell[key] for key in ("intermediate", "target", "seed")}
+            missing.append({**place, "reason": cell["error"] or "not run yet"})
             continue
         facts = json.loads((run / DONE).read_text(encoding="utf-8"))
         latest = max(latest, (run / DONE).stat().st_mtime)
         seconds[cell["name"]] = facts.get("seconds", float("nan"))
         frames.append(pd.read_parquet(run / RESULTS))
     if not frames:
-        raise StudyError(f"no cell of the study in {folder} is finished: {missing[0]}")
+        raise StudyError(f"no cell of the study in {folder} is finished ({missing[0]['reason']}): run the study again")
+    rows = pd.concat(frames, ignore_index=True)
+    majority = rows[(rows["metric"] == MAJORITY) & (rows["split"] == "test")]
     info = {
         "name": plan["name"],
         "config": plan["source"],
         "cells": seconds,
         "missing": missing,
+        "source_language": {c["target"]: c["source_language"] for c in plan["cells"] if c["target"]},
+        "chance": majority.groupby("target")["value"].mean().to_dict(),
         "warnings": [],
         "versions": facts.get("versions", {}),
         "hardware": facts.get("hardware", ""),
         "date": time.strftime("%Y-%m-%d", time.localtime(latest)),
     }
-    return pd.concat(frames, ignore_index=True), info
+    return rows, info
 
 
 def report_study(folder: Path, console: Console) -> None:
@@ -187,7 +194,7 @@ def report_study(folder: Path, console: Console) -> None:
         console.print("no target is scored yet, so there is nothing to report")
         return
     page = write_report(folder, rows, info)
-    print_summary(rows, console)
+    print_summary(rows, console, source_language=info["source_language"], missing=info["missing"])
     console.print(f"report: {page}", markup=False, highlight=False)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from xmit.data.batching import Ragged
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
-from xmit.tasks.scoring import accuracy_scores
+from xmit.tasks.scoring import accuracy_scores, majority_scores
 
 if TYPE_CHECKING:
     import datasets
@@ -91,5 +91,5 @@ class SequenceClassificationTask(Task):
         )
 
     def score(self, predictions: pd.DataFrame) -> list[Score]:
-        """Accuracy of each language."""
-        return accuracy_scores(predictions)
+        """Accuracy of each language, and that of the most frequent class."""
+        return accuracy_scores(predictions) + majority_scores(predictions)

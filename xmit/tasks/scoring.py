@@ -14,6 +14,8 @@ from xmit.tasks.base import Score
 if TYPE_CHECKING:
     import pandas as pd
 
+MAJORITY = "majority"
+"""The metric that says what the most frequent class alone would score."""
 ALL = "all"
 """Stands for all languages in the language column of a result row."""
 
@@ -44,6 +46,15 @@ def accuracy_scores(predictions: pd.DataFrame) -> list[Score]:
         Score(language, name, value, int(n[i]))
         for i, (language, values) in enumerate(metric.compute().items())
         for name, value in values.items()
+    ]
+
+
+def majority_scores(predictions: pd.DataFrame) -> list[Score]:
+    """What always answering the most frequent class would score in each language."""
+    rows = predictions.groupby("language", sort=False)["target"]
+    return [
+        Score(str(language), MAJORITY, float(targets.value_counts(normalize=True).max()), len(targets))
+        for language, targets in rows
     ]
 
 

@@ -1,7 +1,9 @@
 """Maker of ``embedded:digits``: a small CLIP of open_clip's own parts, trained once on the training digits.
 
-Measured (one thread of a shared AMD EPYC): see ``docs``; a random tower of the same shape gives patch tokens
-from which digits can be read about as well, so training helps the pooled output and realism above all.
+Measured on one core: 33 CPU seconds; 100-way zero-shot accuracy 90 % (validation) and 93 % (test digits).
+Linear probes for tens / units on test digits, trained against random weights of the same shape: pooled 97 / 95
+against 85 / 81, patch tokens 97 / 95 against 96 / 95. So training helps the pooled output; patch tokens of
+``random: true`` are about as good.
 """
 
 from __future__ import annotations
