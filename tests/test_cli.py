@@ -46,7 +46,7 @@ def test_fit_writes_a_whole_run(run, capsys):
     assert tuple(rows.columns) == COLUMNS
     main_rows = rows[rows.is_main & (rows.split == "test")]
     assert main_rows["language"].tolist() == ["en", "de", "sw"]
-    assert rows[rows.split == "validation"]["language"].tolist() == ["en"]
+    assert rows[rows.is_main & (rows.split == "validation")]["language"].tolist() == ["en"]
     assert set(rows["target"]) == {"my_task"}
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert len(predictions) == 3 * 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from my_tasks import MyTask
@@ -14,6 +15,8 @@ from xmit.errors import ConfigError, DataError, EncoderError, TrainingError
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import PrefixFusion
 from xmit.modules.heads import ClassificationHead, ContrastiveHead, Encoded, build_head
+from xmit.modules.vision import VisionConfig
+from xmit.tasks import DigitsImage
 
 TEXTS = ["Habari ya asubuhi", "good", "ein etwas längerer Satz mit vielen Wörtern"]
 
@@ -147,6 +150,30 @@ def test_training_changes_the_encoder_but_not_frozen_embeddings(trained, tiny_en
     assert "encoder.layer.0.attention.self.query.weight" in changed
 
 
+def test_image_text_training_leaves_the_tower_alone_and_no_trace_of_it(tiny_encoder, tmp_path):
+    module = MultimodalModule(
+        encoder=tiny_encoder,
+        learning_rate=1e-2,
+        vision=VisionConfig("embedded:digits", random=True, cache_dir=str(tmp_path / "cache")),
+    )
+    before = {name: value.clone() for name, value in module.image_spec.tower.state_dict().items()}
+    fit = trainer(tmp_path)
+    fit.fit(module, DigitsImage(batch_size=8))
+    after = module.image_spec.tower.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(parameter.requires_grad for parameter in module.image_spec.tower.parameters())
+    trained = {id(p) for group in fit.optimizers[0].param_groups for p in group["params"]}
+    assert not trained & {id(p) for p in module.image_spec.tower.parameters()}
+    assert {id(p) for p in module.fusion.parameters()} <= trained
+    assert not [name for name in module.state_dict() if "visual" in name or "tower" in name]
+    # what is saved is a stock encoder: the fusion is gone, the text path is as it was in the module
+    module.eval().save_pretrained(str(tmp_path / "encoder"))
+    stock, side = AutoModel.from_pretrained(tmp_path / "encoder").eval(), inputs(tiny_encoder)
+    assert {n for n in stock.state_dict() if "pooler" not in n} == set(load_text_encoder(tiny_encoder).state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(stock(**side).last_hidden_state, module.encode(side).hidden)
+
+
 def test_saved_encoder_is_stock(trained, tiny_encoder, tmp_path):
     trained.save_pretrained(str(tmp_path / "encoder"))
     side = inputs(tiny_encoder)
@@ -210,7 +237,7 @@ def test_batching_of_the_stream_does_not_change_predictions(trained, tmp_path):
     scores = []
     for eval_tokens in (1, 40, 100000):
         trainer(tmp_path).test(trained, MyTask(eval_tokens=eval_tokens), verbose=False)
-        scores.append(torch.tensor(trained.predictions["test"]["scores"].tolist()))
+        scores.append(torch.tensor(np.stack(trained.predictions["test"]["scores"].to_list())))
     torch.testing.assert_close(scores[0], scores[1])
     torch.testing.assert_close(scores[0], scores[2])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,18 @@ from xmit.report.columns import ABSENT, Shown, all_tables, points, signed
 from xmit.report.formats import write_tables, write_text
 from xmit.report.rows import BASELINE, UNIT, checked, main_scores, missing_cells, selected
 from xmit.report.sentences import count, seeds_note, sentences_of
+from xmit.study.results import atomic_write
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from matplotlib.figure import Figure
 
 KNOWN = ("name", "version", "date", "hardware", "versions", "cells", "missing", "warnings", "config")
 OPTIONS = ("source_language", "chance")
 
 
 def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any] | None = None) -> Path:
-    """Write ``report.html`` and each of its tables as ``report-<table>.csv`` and ``.tex``.
+    """Write ``report.html``, its tables as ``report-<table>.csv`` and ``.tex``, and the overview as PNG and PDF.
 
     Args:
         folder: The study's folder.
@@ -54,6 +57,7 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
     by_name = {table.name: table for table in tables}
     effect = by_name["effect"].frame if "effect" in by_name else pd.DataFrame()
     languages = [table for table in tables if table.name.startswith("languages-")]
+    overview = plots.overview(rows, chance=info.get("chance"), **options)
     page = template.render(
         name=info.get("name") or ", ".join(sorted(set(rows["study"]) - {""})) or "study",
         date=str(info.get("date") or ""),
@@ -64,12 +68,14 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
         missing=_missing(rows, missing),
         warnings=[*map(str, info.get("warnings") or []), *_warnings(by_name)],
         matrices=list(_matrices(by_name["summary"].frame, effect)),
-        figures=_figures(rows, [t.title for t in languages], info.get("chance"), options),
+        figures=_figures(rows, overview, [t.title for t in languages], options),
         tables=by_name,
         languages=languages,
         seconds=_seconds(info.get("cells")),
     )
     write_tables(folder, tables)
+    for kind in ("png", "pdf"):
+        atomic_write(folder / f"report-overview.{kind}", partial(overview.savefig, format=kind, dpi=150))
     path = folder / "report.html"
     write_text(path, page)
     return path
@@ -90,7 +96,7 @@ def _template() -> Template:
     return environment.get_template("template.html.j2")
 
 
-def _figures(rows: pd.DataFrame, targets: list[str], chance: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _figures(rows: pd.DataFrame, overview: Figure, targets: list[str], options: dict[str, Any]) -> dict[str, Any]:
     """The overview and, by target, scores by script and gains by resource class, as SVG that is safe in the page."""
     from markupsafe import Markup
 
@@ -98,11 +104,7 @@ def _figures(rows: pd.DataFrame, targets: list[str], chance: Any, options: dict[
         # matplotlib escapes every text that it draws, so nothing but its own marks is markup
         return Markup(plots.to_svg(figure, name, title))
 
-    drawn: dict[str, Any] = {
-        "overview": svg(
-            plots.overview(rows, chance=chance, **options), "overview", "Scores of every target in every language"
-        )
-    }
+    drawn: dict[str, Any] = {"overview": svg(overview, "overview", "Scores of every target in every language")}
     for i, target in enumerate(targets):
         dots = plots.language_dots(rows, target, by="script", **options)
         gained = plots.gains(rows, target, **options)
