@@ -19,9 +19,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 import xmit.tasks
 from xmit.errors import ConfigError, DataError, EncoderError, did_you_mean
+from xmit.files import atomic_write, write_text
 from xmit.modules.module import MAIN_SCORE, MultimodalModule
 from xmit.registry import registered_tasks
-from xmit.study.results import CONFIG, ENCODER, RunInfo, atomic_write, mark_done, result_rows, write_results
+from xmit.study.results import CONFIG, ENCODER, RunInfo, mark_done, result_rows, write_results
 from xmit.tasks.base import Task
 from xmit.trainer import Trainer
 
@@ -184,9 +185,8 @@ class XmitCLI(LightningCLI):
 
     def write_config(self) -> None:
         """Write all that is needed to do the run again."""
-        folder = self.folder
-        text = self._parser(self.subcommand).dump(self.options, skip_none=False)
-        atomic_write(folder / CONFIG, lambda p: p.write_text(text, encoding="utf-8"))
+        folder = self.folder  # known first: the config names it
+        write_text(folder / CONFIG, self._parser(self.subcommand).dump(self.options, skip_none=False))
 
     def write(self, model: MultimodalModule, info: RunInfo) -> None:
         """Write result rows, prediction rows and, last, ``done.json``."""

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from xmit.errors import DataError
+from xmit.files import atomic_write
 from xmit.study.results import (
     COLUMNS,
     RunInfo,
-    atomic_write,
     is_done,
     load_results,
     mark_done,

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import os
-import uuid
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xmit.errors import DataError
+from xmit.files import atomic_write
 
 Features = npt.NDArray[np.float16]
 
@@ -23,20 +23,6 @@ Features = npt.NDArray[np.float16]
 def cache_root() -> Path:
     """The user's cache folder: ``$XMIT_CACHE``, or ``~/.cache/xmit``."""
     return Path(os.environ.get("XMIT_CACHE") or "~/.cache/xmit").expanduser()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file such that others see all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # a power cut must not leave a complete name on incomplete bytes
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 class _Shard:
@@ -135,7 +121,7 @@ class FeatureCache:
         meta = {"xmit": json.dumps({"fingerprint": self.fingerprint, "keys": list(keys)})}
         content = save({"features": rows}, meta)
         path = self.folder / f"{hashlib.sha256(content).hexdigest()[:32]}.safetensors"
-        write_atomically(path, content)
+        atomic_write(path, lambda draft: draft.write_bytes(content))
         self.refresh()
         return path
 

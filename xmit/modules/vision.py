@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xmit.data.features import FeatureCache, cache_root, write_atomically
+from xmit.data.features import FeatureCache, cache_root
 from xmit.errors import EncoderError, did_you_mean
+from xmit.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,7 +240,7 @@ class ImageSpec:
             tower = self.tower
             self._known = {"width": tower.width, "n_tokens": tower.n_tokens, "fingerprint": tower.fingerprint}
             facts = self._known | {"config": asdict(self.config)}
-            write_atomically(self._facts_path(), json.dumps(facts, indent=1).encode())
+            write_json(self._facts_path(), facts)
         return self._known
 
     def _read_facts(self) -> dict[str, Any] | None:

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 import pandas as pd
 
 from xmit.errors import ConfigError
+from xmit.files import write_text
 from xmit.report.columns import Shown, all_tables
 from xmit.report.rows import Missing, SourceLanguage
-from xmit.study.results import atomic_write
 
 Format = Literal["latex", "markdown", "csv"]
 PAGE = 40
@@ -142,8 +142,3 @@ def write_tables(folder: Path, tables: Iterable[Shown]) -> list[Path]:
             paths.append(folder / f"report-{table.name}.{suffix}")
             write_text(paths[-1], text)
     return paths
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that nobody ever sees half of it."""
-    atomic_write(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from xmit.errors import MissingDependencyError, StudyError
+from xmit.files import atomic_write, write_text
 from xmit.report import plots
 from xmit.report.columns import ABSENT, Shown, all_tables, points, signed
-from xmit.report.formats import write_tables, write_text
+from xmit.report.formats import write_tables
 from xmit.report.rows import BASELINE, UNIT, checked, main_scores, missing_cells, selected
 from xmit.report.sentences import count, seeds_note, sentences_of
-from xmit.study.results import atomic_write
 
 if TYPE_CHECKING:
     from jinja2 import Template

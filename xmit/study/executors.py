@@ -13,8 +13,9 @@ from pathlib import Path
 import lightning.pytorch as pl
 import yaml
 
+from xmit.files import write_json, write_text
 from xmit.study.plan import Cell
-from xmit.study.results import CONFIG, DONE, ENCODER, atomic_write, write_json
+from xmit.study.results import CONFIG, DONE, ENCODER
 
 CellDone = Callable[[Cell, float, str | None], None]
 """Called after a cell with its seconds, and its error in one line if it failed."""
@@ -65,7 +66,7 @@ def run_one(cell: Cell, folder: Path, callbacks: list[pl.Callback]) -> str | Non
     }
     if cell.depends:
         config["model"] = {**cell.config["model"], "init_from": str(folder / cell.depends / ENCODER)}
-    atomic_write(run / CONFIG, lambda p: p.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True)))
+    write_text(run / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     try:
         run_cell(run / CONFIG, cell.identity, callbacks)
     except (Exception, SystemExit) as error:  # recorded, and named by the report

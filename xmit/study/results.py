@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmit.errors import DataError
+from xmit.files import atomic_write, file_hash, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,38 +43,6 @@ class RunInfo:
     role: str | None = None
     intermediate: str = "none"
     encoder: str | None = None
-
-
-def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file under another name beside it, then move it into place.
-
-    Args:
-        path: The file.
-        write: Called with the path to write to.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(Path(name))
-        with Path(name).open("rb") as file:
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
-    atomic_write(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def result_rows(frame: pd.DataFrame, info: RunInfo, seed: int) -> pd.DataFrame:

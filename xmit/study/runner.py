@@ -21,9 +21,10 @@ from rich.progress import (
 )
 
 from xmit.errors import StudyError
+from xmit.files import write_json
 from xmit.study.executors import quiet, run_locally
 from xmit.study.plan import Cell, Plan, load_plan
-from xmit.study.results import DONE, PLAN, RESULTS, is_done, write_json
+from xmit.study.results import DONE, PLAN, RESULTS, is_done
 from xmit.tasks.scoring import MAJORITY
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmit.data.features import cache_root, write_atomically
+from xmit.data.features import cache_root
+from xmit.files import atomic_write
 from xmit.modules.vision import progress, untouched_globals
 from xmit.tasks.embedded import digits_data
 
@@ -73,7 +74,7 @@ def ensure_tower() -> Path:
         meta = {"xmit": json.dumps(RECIPE | {"zero_shot_validation": zero_shot_accuracy(model, "validation")})}
         content = save({name: value.contiguous() for name, value in model.visual.state_dict().items()}, meta)
         if not path.is_file():  # another process may have been quicker, and its file may be in use
-            write_atomically(path, content)
+            atomic_write(path, lambda draft: draft.write_bytes(content))
     return path
 
 
