@@ -21,6 +21,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real published data that ../shared/data/unpack makes; tests on it are marked realdata."""
+    folder = Path(os.environ.get("XMIT_REAL_DATA", "~/.cache/xmit/real-data")).expanduser()
+    if not folder.is_dir():
+        pytest.skip(f"needs real data in {folder} (../shared/data/unpack, or set XMIT_REAL_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a random XLM-R of two narrow layers and the real tokenizer."""
     from transformers import XLMRobertaConfig, XLMRobertaModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import textwrap
+import zipfile
 
 import pytest
 
@@ -14,6 +14,23 @@ from xmit import registry
 from xmit.errors import ConfigError, LanguageNotFoundError, TaskNotFoundError
 from xmit.tasks import SequenceClassificationTask, TaskMetadata, register_task
 
+MINI = """
+from xmit.tasks import SequenceClassificationTask, TaskMetadata, register_task
+
+
+@register_task
+class Mini(SequenceClassificationTask):
+    metadata = TaskMetadata(
+        name="mini", roles=("target",), languages=("en",), main_score="accuracy", dataset="-", license="-",
+        citation="-", description="-",
+    )
+    label_names = ("a", "b")
+
+    def load_split(self, split, language):
+        from datasets import Dataset
+
+        return Dataset.from_dict({"id": ["1"], "text": ["x"], "label": [0]})
+"""
 FACTS = {
     "languages": ("en",),
     "main_score": "accuracy",
@@ -83,29 +100,34 @@ def test_languages_by_our_code_or_the_data_s_own():
 
 
 def test_installed_plug_in_is_found_and_a_broken_one_only_warns(tmp_path):
-    """A mini package with entry points, in a process of its own."""
+    """A mini package, installed by pip beside ours, in a process of its own."""
+    points = "[xmit.tasks]\nmini = mini_plugin:Mini\nbroken = mini_broken:Nothing\n"
+    files = {
+        "mini_plugin-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: mini-plugin\nVersion: 1.0\n",
+        "mini_plugin-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "mini_plugin-1.0.dist-info/entry_points.txt": points,
+        "mini_plugin-1.0.dist-info/RECORD": "",
+        "mini_broken.py": "raise RuntimeError('no luck')\n",
+        "mini_plugin.py": MINI,
+    }
+    wheel = tmp_path / "mini_plugin-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
     site = tmp_path / "site"
-    info = site / "mini_plugin-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mini-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[xmit.tasks]\nmini = mini_plugin:Mini\nbroken = mini_broken:Nothing\n")
-    (site / "mini_broken.py").write_text("raise RuntimeError('no luck')\n")
-    (site / "mini_plugin.py").write_text(
-        textwrap.dedent("""
-        from xmit.tasks import SequenceClassificationTask, TaskMetadata, register_task
-
-        @register_task
-        class Mini(SequenceClassificationTask):
-            metadata = TaskMetadata(
-                name="mini", roles=("target",), languages=("en",), main_score="accuracy", dataset="-", license="-",
-                citation="-", description="-",
-            )
-            label_names = ("a", "b")
-            def load_split(self, split, language):
-                from datasets import Dataset
-                return Dataset.from_dict({"id": ["1"], "text": ["x"], "label": [0]})
-        """)
-    )
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(pip, check=True)
     code = "import xmit, json; print(json.dumps(list(xmit.list_tasks()['name'])))"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -108,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     study = add("study", "plan, run what is not yet done, and write the report; safe to kill and run again", _study)
     study.add_argument("--config", required=True, metavar="FILE", help="the study file")
     study.add_argument("--output", metavar="DIR", help="the study's own folder (runs/<name>)")
+    study.add_argument("--executor", choices=("local",), default="local", help="where cells run (local: here)")
     study.add_argument("--dry-run", action="store_true", help="print the cells and run nothing")
     study.add_argument("--only", metavar="PART", help="only cells whose name contains PART, and what they start from")
     study.add_argument("--limit", type=int, metavar="N", help="at most N cells")

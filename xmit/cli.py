@@ -29,6 +29,9 @@ from xmit.trainer import Trainer
 assert xmit.tasks  # short class names on the command line are those of imported classes
 
 
+EXAMPLE = "example: python -m xmit {} --config configs/target/cldr_geo.yaml --seed_everything 3"
+
+
 class Parser(LightningArgumentParser):
     """Adds to an unknown task's error what was probably meant."""
 
@@ -57,6 +60,7 @@ class XmitCLI(LightningCLI):
     ) -> None:
         self.extra_callbacks, self.identity = list(callbacks), identity
         self.started = time.time()
+        epilogs = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
         super().__init__(
             MultimodalModule,
             Task,
@@ -66,7 +70,7 @@ class XmitCLI(LightningCLI):
             seed_everything_default=0,  # an integer: True would say "random" and mean 0
             auto_configure_optimizers=False,
             parser_class=Parser,
-            parser_kwargs={"env_prefix": "XMIT"},
+            parser_kwargs={"env_prefix": "XMIT", **epilogs},
             args=args,
         )
 

@@ -82,17 +82,17 @@ class ClassificationHead(Head):
         super().__init__(hidden_size, n_layers)
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.dense = nn.Linear(hidden_size, hidden_size)
-        self.projection = nn.Linear(hidden_size, num_labels)
-        for layer in (self.dense, self.projection):
-            nn.init.normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
+        self.dense = _linear(hidden_size, hidden_size)
+        self.projection = _linear(hidden_size, num_labels)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_labels)`` and ``loss``."""
         pooled = encode(batch["text"]).pool(self.pooling)
         logits = self.projection(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
-        return {"logits": logits, "loss": F.cross_entropy(logits.float(), batch["labels"])}
+        outputs = {"logits": logits}
+        if "labels" in batch:
+            outputs["loss"] = F.cross_entropy(logits.float(), batch["labels"])
+        return outputs
 
 
 class ContrastiveHead(Head):
@@ -146,10 +146,99 @@ class EmbeddingHead(Head):
         return {"vector": encode(batch["text"], layer=self.layer).pool(self.pooling).float()}
 
 
+class TokenHead(Head):
+    """A label for every token: dropout and a projection; cross-entropy where the label is not -100.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+        num_labels: How many labels.
+        dropout: Dropout before the projection.
+    """
+
+    def __init__(self, hidden_size: int, n_layers: int, num_labels: int, dropout: float = 0.1) -> None:
+        super().__init__(hidden_size, n_layers)
+        self.dropout = nn.Dropout(dropout)
+        self.projection = _linear(hidden_size, num_labels)
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``logits (B, L, num_labels)``, and ``loss`` if the batch has ``labels (B, L)``."""
+        encoded = encode(batch["text"])
+        logits = self.projection(self.dropout(encoded.hidden[:, encoded.n_visual :]))
+        outputs = {"logits": logits}
+        if "labels" in batch:
+            outputs["loss"] = F.cross_entropy(logits.float().flatten(0, 1), batch["labels"].flatten())
+        return outputs
+
+
+class SpanHead(Head):
+    """Where an answer starts and ends: a projection to two scores a token; the mean of both cross-entropies.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+    """
+
+    def __init__(self, hidden_size: int, n_layers: int) -> None:
+        super().__init__(hidden_size, n_layers)
+        self.projection = _linear(hidden_size, 2)
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``start`` and ``end`` ``(B, L)``, and ``loss`` if the batch has ``labels (B, 2)``."""
+        encoded = encode(batch["text"])
+        scores = self.projection(encoded.hidden[:, encoded.n_visual :]).float()
+        # a padded place is no answer
+        scores = scores.masked_fill(encoded.mask[:, encoded.n_visual :, None] == 0, torch.finfo(scores.dtype).min)
+        start, end = scores.unbind(-1)
+        outputs = {"start": start, "end": end}
+        if "labels" in batch:
+            first, last = batch["labels"].unbind(-1)
+            outputs["loss"] = (F.cross_entropy(start, first) + F.cross_entropy(end, last)) / 2
+        return outputs
+
+
+class ChoiceHead(Head):
+    """One score for each choice, read from the first token through XLM-R's pooler; cross-entropy over choices.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+        num_choices: How many choices; the batch has the sides ``choice_0`` and so on.
+        dropout: Dropout before the projection.
+    """
+
+    def __init__(self, hidden_size: int, n_layers: int, num_choices: int, dropout: float = 0.1) -> None:
+        super().__init__(hidden_size, n_layers)
+        self.num_choices = num_choices
+        self.dense = _linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.projection = _linear(hidden_size, 1)
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``logits (B, num_choices)``, and ``loss`` if the batch has ``labels (B,)``."""
+        pooled = torch.stack([encode(batch[f"choice_{i}"]).pool("cls") for i in range(self.num_choices)], dim=1)
+        logits = self.projection(self.dropout(torch.tanh(self.dense(pooled)))).squeeze(-1)
+        outputs = {"logits": logits}
+        if "labels" in batch:
+            outputs["loss"] = F.cross_entropy(logits.float(), batch["labels"])
+        return outputs
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A projection initialised as XLM-R's are."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 HEADS: dict[str, Callable[..., Head]] = {
+    "choice": ChoiceHead,
     "classification": ClassificationHead,
     "contrastive": ContrastiveHead,
     "embedding": EmbeddingHead,
+    "span": SpanHead,
+    "token": TokenHead,
 }
 
 

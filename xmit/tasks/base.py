@@ -367,6 +367,7 @@ class Task(LightningDataModule):
         Returns:
             The first rows in the canonical columns.
         """
+        import pandas as pd
+
         table = self.load_split(split, self.resolve_language(language or self.source_language, source=True))
-        frame: pd.DataFrame = table.select(range(min(n, len(table)))).to_pandas()
-        return frame
+        return pd.DataFrame(table[:n])  # decodes images, which to_pandas does not

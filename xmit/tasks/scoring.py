@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
 MAJORITY = "majority"
 """The metric that says what the most frequent class alone would score."""
+MISSING = -100
+"""The code of a target that is not there; such examples are not scored."""
 ALL = "all"
 """Stands for all languages in the language column of a result row."""
 
 
 def _codes(*columns: pd.Series) -> list[torch.Tensor]:
-    """Number the values of several columns by one list."""
+    """Number the values of several columns by one list; a missing value is ``MISSING``."""
     import pandas as pd
 
     codes, _ = pd.factorize(np.concatenate([c.to_numpy(object) for c in columns]))
     ends = np.cumsum([len(c) for c in columns])[:-1]
-    return [torch.from_numpy(part.astype(np.int64)) for part in np.split(codes, ends)]
+    return [torch.from_numpy(np.where(part < 0, MISSING, part).astype(np.int64)) for part in np.split(codes, ends)]
 
 
 def accuracy_scores(predictions: pd.DataFrame) -> list[Score]:
@@ -39,12 +41,12 @@ def accuracy_scores(predictions: pd.DataFrame) -> list[Score]:
 
     codes, languages = pd.factorize(predictions["language"])
     prediction, target = _codes(predictions["prediction"], predictions["target"])
-    metric = LanguageAccuracy([str(language) for language in languages])
+    metric = LanguageAccuracy([str(language) for language in languages], ignore_index=MISSING)
     metric.update(prediction, target, torch.from_numpy(codes.astype(np.int64)))
-    n = np.bincount(codes, minlength=len(languages))
+    n = metric.counts()
     return [
-        Score(language, name, value, int(n[i]))
-        for i, (language, values) in enumerate(metric.compute().items())
+        Score(language, name, value, n[language], "" if n[language] else "no example has a target")
+        for language, values in metric.compute().items()
         for name, value in values.items()
     ]
 
@@ -66,8 +68,9 @@ def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
         pivot: The language that the others are compared with.
     """
     prediction, target = _codes(predictions["prediction"], predictions["target"])
+    known = None if (target == MISSING).any() else target
     metric = CrossLingualConsistency(pivot=pivot)
-    metric.update(prediction, list(predictions["id"]), list(predictions["language"]), target)
+    metric.update(prediction, list(predictions["id"]), list(predictions["language"]), known)
     values = metric.compute()
     n, reasons = int(values["n_common"]), values["reasons"]
     with_pivot = values["pairwise_n"].get(pivot, {})

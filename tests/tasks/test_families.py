@@ -1,0 +1,176 @@
+"""The families: what they feed the encoder, and what they make of its answers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset
+from my_tasks import MyTask
+from sklearn.neighbors import NearestNeighbors
+
+from xmit.errors import ConfigError, DataError
+from xmit.modules.encoders import load_tokenizer
+from xmit.tasks import DigitsImage, RetrievalTask, SequenceClassificationTask, TaskMetadata
+from xmit.tasks.scoring import accuracy_scores, consistency_scores, majority_scores
+
+FACTS = {"main_score": "accuracy", "dataset": "-", "license": "-", "citation": "-", "description": "-"}
+PAIRS = [("Ein Hund schläft.", "Ein Tier ruht."), ("A cat", "no cat at all, ever, anywhere"), ("x", "y")]
+
+
+class Pairs(SequenceClassificationTask):
+    """Two segments."""
+
+    metadata = TaskMetadata(name="pairs", roles=("target",), languages=("en", "de"), **FACTS)
+    label_names = ("no", "yes")
+    text_columns = ("premise", "hypothesis")
+    rows: ClassVar = {
+        "id": ["a", "b", "c"],
+        "premise": [p for p, _ in PAIRS],
+        "hypothesis": [h for _, h in PAIRS],
+        "label": [0, 1, 1],
+    }
+
+    def load_split(self, split, language):
+        return Dataset.from_dict(self.rows)
+
+
+class Names(RetrievalTask):
+    """Four queries a language, two of which have the same answer."""
+
+    metadata = TaskMetadata(name="names", roles=("target",), languages=("de", "sw"), parallel=True, **FACTS)
+
+    def load_split(self, split, language):
+        return Dataset.from_dict(
+            {"id": list("abcd"), "query": [f"{language} {i}" for i in range(4)], "candidate": ["A", "B", "B", "C"]}
+        )
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer("embedded:e5-small")
+
+
+def bound(task, tokenizer):
+    task.bind(tokenizer)
+    return task
+
+
+@pytest.mark.parametrize("max_length", [128, 9])
+def test_pairs_are_tokenised_as_transformers_does(tokenizer, max_length):
+    task = bound(Pairs(languages=["en"], max_length=max_length), tokenizer)
+    (batch,) = task.test_dataloader()
+    order = batch["item"].tolist()
+    texts = [[PAIRS[i][side] for i in order] for side in (0, 1)]
+    expected = tokenizer(*texts, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+    assert torch.equal(batch["text"]["input_ids"], expected["input_ids"])
+    assert torch.equal(batch["text"]["attention_mask"], expected["attention_mask"])
+    assert batch["labels"].tolist() == [Pairs.rows["label"][i] for i in order]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": [0, 1, 2]}, "the label of example 'c' is 2, not one of 0 to 1"),
+        ({"label": [0, -1, 1]}, "the label of example 'b' is -1"),
+        ({"id": ["a", "b", "a"]}, "the id 'a' occurs twice"),
+        ({"hypothesis": None}, "column 'hypothesis' is missing"),
+        ({key: [] for key in Pairs.rows}, "no rows"),
+    ],
+)
+def test_bad_rows_are_one_clear_error(tokenizer, monkeypatch, change, message):
+    rows = {k: v for k, v in {**Pairs.rows, **change}.items() if v is not None}
+    monkeypatch.setattr(Pairs, "rows", rows)
+    with pytest.raises(DataError, match=message) as error:
+        Pairs().setup("test")
+    assert "task 'pairs', split 'test', language 'en'" in str(error.value)
+
+
+def test_retrieval_encodes_every_text_once_and_answers_by_candidate(tokenizer):
+    task = bound(Names(), tokenizer)
+    examples = task.examples("test")
+    assert len(examples) == 8 + 3
+    vectors = torch.eye(11, 16)
+    queries, candidates = examples.extra["query"], examples.extra["candidate"]
+    # every query points at its own candidate, but sw's first at C
+    for query, candidate in zip(queries, candidates, strict=True):
+        vectors[query] = vectors[candidate]
+    vectors[queries[4]] = vectors[candidates[3]]
+    order = torch.randperm(11, generator=torch.Generator().manual_seed(0))
+    predictions = task.predictions({"item": order, "vector": vectors[order]}, "test")
+    assert predictions[predictions.language == "de"]["prediction"].tolist() == ["a", "b", "b", "d"]
+    assert predictions["target"].tolist() == ["a", "b", "b", "d"] * 2
+    scores = {s.language: s.value for s in task.score(predictions)}
+    assert scores == {"de": 1.0, "sw": 0.75}
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_nearest_neighbour_against_sklearn(tokenizer, centre):
+    task = bound(Names(languages=["de"], centre=centre), tokenizer)
+    n = 40
+    names = {"query": [f"q{i}" for i in range(n)], "candidate": [f"c{i}" for i in range(n)]}
+    rows = {"id": [f"{i:02}" for i in range(n)], **names, "language": ["de"] * n}
+    task._examples["test"] = examples = task.encode(Dataset.from_dict(rows))
+    vectors = torch.randn(2 * n, 6, generator=torch.Generator().manual_seed(1)) + torch.tensor([9.0, 0, 0, 0, 0, 0])
+    predictions = task.predictions({"item": torch.arange(2 * n), "vector": vectors}, "test")
+    queries, candidates = (vectors[examples.extra[side]].numpy() for side in ("query", "candidate"))
+    if centre:
+        queries, candidates = queries - queries.mean(0), candidates - candidates.mean(0)
+    oracle = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(candidates)
+    nearest = oracle.kneighbors(queries, return_distance=False)[:, 0]
+    assert predictions["prediction"].tolist() == [f"{i:02}" for i in nearest]
+    assert 0 < (predictions["prediction"] != predictions["target"]).mean() < 1
+
+
+def test_images_need_a_tower(tokenizer):
+    with pytest.raises(ConfigError, match=r"set model\.vision\.name"):
+        bound(DigitsImage(), tokenizer).train_dataloader()
+
+
+def test_preview_decodes_images():
+    shown = DigitsImage().preview(n=2, split="validation")
+    assert shown["match"].iloc[0].size == (32, 48)
+    assert len(MyTask().preview("sw", n=2)) == 2
+
+
+def test_train_examples_are_drawn_by_the_seed(tokenizer):
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(MyTask(train_examples=10).table("train")["id"])
+    assert len(drawn[0]) == 10
+    assert list(drawn[0]) == list(drawn[1]) != list(drawn[2])
+
+
+def test_scores_against_pandas():
+    rng = np.random.default_rng(0)
+    n, languages = 60, ["en", "de", "sw"]
+    rows = pd.DataFrame(
+        {
+            "language": np.repeat(languages, n),
+            "id": np.tile([f"q{i}" for i in range(n)], 3),
+            "prediction": rng.choice(["x", "y", "z"], 3 * n),
+            "target": np.tile(rng.choice(["x", "y", "z"], n), 3),
+        }
+    )
+    right = (rows.prediction == rows.target).groupby(rows.language).mean()
+    assert {s.language: s.value for s in accuracy_scores(rows)} == pytest.approx(right.to_dict(), abs=1e-6)
+    majority = rows.groupby("language")["target"].agg(lambda t: t.value_counts().iloc[0] / len(t))
+    assert {s.language: s.value for s in majority_scores(rows)} == pytest.approx(majority.to_dict())
+    wide = rows.pivot(index="id", columns="language", values="prediction")
+    scores = {(s.language, s.metric): s for s in consistency_scores(rows, "en")}
+    assert scores["de", "consistency/agreement"].value == pytest.approx((wide.en == wide.de).mean())
+    assert scores["all", "consistency/unanimous"].value == pytest.approx((wide.nunique(axis=1) == 1).mean())
+    assert scores["all", "consistency/fleiss_kappa"].n == n
+
+
+def test_missing_targets_are_not_scored():
+    rows = pd.DataFrame({"language": ["en"] * 3 + ["de"], "id": list("abcd"), "prediction": ["x"] * 4})
+    rows["target"] = ["x", None, "y", None]
+    english, german = accuracy_scores(rows)
+    assert (english.value, english.n) == (0.5, 2)
+    assert np.isnan(german.value)
+    assert german.reason == "no example has a target"

@@ -1,0 +1,3 @@
+"""Target tasks: trained on English, scored zero-shot in every language."""
+
+__all__: list[str] = []
