@@ -122,7 +122,7 @@ def test_nearest_neighbour_against_sklearn(tokenizer, centre):
     oracle = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(candidates)
     nearest = oracle.kneighbors(queries, return_distance=False)[:, 0]
     assert predictions["prediction"].tolist() == [f"{i:02}" for i in nearest]
-    assert 0 < (predictions["prediction"] != predictions["target"]).mean() < 1
+    assert predictions["prediction"].nunique() > 1
 
 
 def test_images_need_a_tower(tokenizer):
@@ -132,7 +132,7 @@ def test_images_need_a_tower(tokenizer):
 
 def test_preview_decodes_images():
     shown = DigitsImage().preview(n=2, split="validation")
-    assert shown["match"].iloc[0].size == (32, 48)
+    assert shown["match"].iloc[0].size == (48, 32)
     assert len(MyTask().preview("sw", n=2)) == 2
 
 
