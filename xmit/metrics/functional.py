@@ -161,8 +161,7 @@ def krippendorff_alpha(labels: ArrayLike | torch.Tensor, present: ArrayLike | No
     With ``n_ij`` languages choosing class j for item i, ``m_i = sum_j n_ij``, over the items with ``m_i >=
     2``, ``M = sum m_i`` and ``n_j = sum_i n_ij``: ``alpha = 1 - (M - 1) [sum_i sum_{j != k} n_ij n_ik / (m_i
     - 1)] / [sum_{j != k} n_j n_k]``. Source: Krippendorff (2011), Computing Krippendorff's Alpha-Reliability;
-      Hayes and
-    Krippendorff (2007), Communication Methods and Measures 1(1).
+    Hayes and Krippendorff (2007), Communication Methods and Measures 1(1).
 
     Args:
         labels: Predicted classes, shape ``(items, languages)``, as in :func:`pairwise_agreement`.
