@@ -21,6 +21,8 @@ EXAMPLES = {
     "tasks": "python -m xmit tasks --role target",
     "study": "python -m xmit study --config configs/study/demo.yaml --dry-run",
     "report": "python -m xmit report runs/demo --format markdown",
+    "score": "python -m xmit score --predictions submission --labels labels --benchmark xtreme-r",
+    "submission": "python -m xmit submission runs/xnli-s0 runs/udpos-s0 --output submission --labels labels",
     "export": "python -m xmit export runs/demo/digits_image-s0 --output my_encoder",
 }
 
@@ -83,6 +85,39 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _score(args: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from xmit.score.scoring import score_submission
+
+    report = score_submission(Path(args.predictions), Path(args.labels), args.benchmark)
+    for finding in report.findings:
+        print(f"xmit: {finding}", file=sys.stderr)  # noqa: T201
+    if args.strict and not report.complete:
+        print("xmit: the submission is refused (--strict): see above", file=sys.stderr)  # noqa: T201
+        return 1
+    if args.format == "json":
+        print(json.dumps(report.scores, indent=1, ensure_ascii=False, allow_nan=False))  # noqa: T201
+    else:
+        from rich.console import Console
+
+        from xmit.score.table import print_scores
+
+        print_scores(report.scores, Console())
+    return 1 if report.damaged else 0
+
+
+def _submission(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from xmit.score.submission import write_submission
+
+    files = write_submission([Path(run) for run in args.runs], Path(args.output), args.labels and Path(args.labels))
+    print(f"{len(files)} files in {args.output}" + (f" and {args.labels}" if args.labels else ""))  # noqa: T201
+    return 0
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of everything but a run's own many settings."""
     parser = argparse.ArgumentParser(
@@ -115,6 +150,20 @@ def build_parser() -> argparse.ArgumentParser:
     report = add("report", "write the report again from result rows", _report)
     report.add_argument("folder", metavar="DIR", help="the study's folder")
     report.add_argument("--format", choices=("html", "latex", "markdown", "csv"), default="html")
+    score = add("score", "score prediction files in XTREME's submission layout by the official rules", _score)
+    score.add_argument(
+        "--predictions", required=True, metavar="DIR", help="folder with <task>/test-<language>.<suffix>"
+    )
+    score.add_argument("--labels", required=True, metavar="DIR", help="the like with the right answers")
+    score.add_argument(
+        "--benchmark", choices=("xtreme", "xtreme-r"), default="xtreme", help="whose tasks and languages"
+    )
+    score.add_argument("--format", choices=("table", "json"), default="table")
+    score.add_argument("--strict", action="store_true", help="refuse what is incomplete, damaged or odd")
+    submission = add("submission", "write XTREME submission files from runs", _submission)
+    submission.add_argument("runs", nargs="+", metavar="RUN", help="folders of tested runs")
+    submission.add_argument("--output", required=True, metavar="DIR", help="where to write the predictions")
+    submission.add_argument("--labels", metavar="DIR", help="where to write the right answers, for score")
     export = add("export", "write the text encoder of a run for transformers", _export)
     export.add_argument("run", metavar="RUN", help="the run's folder")
     export.add_argument("--output", required=True, metavar="DIR", help="where to write it")

@@ -1,26 +1,33 @@
 """The languages: code, name, script, family, resource class, and what XLM-R saw of each.
 
-Sources, by column (conflicts stand in a language's ``notes``):
+The table itself is the file ``languages.tsv`` beside this module: every language of a task, by its code. Sources, by
+column (conflicts stand in a language's ``notes``):
 
-- ``code``, ``iso639_3``, ``script``: ISO 639-1, 639-3 (macrolanguages where 639-1 names one) and 15924; scripts as
-  in the resource class's source.
-- ``name``: as in CLDR, but Bengali for its Bangla.
+- ``code``, ``iso639_3``, ``script``: ISO 639-1, 639-3 (macrolanguages where 639-1 names one: FLORES's ``als`` is
+  ``sq``, ``quy`` is ``qu``, ``gaz`` is ``om``, see ``_MEMBERS``) and 15924; scripts as in the data, which are those
+  of the resource class's source where no note says otherwise.
+- ``name``: as in CLDR, but Bengali for its Bangla; languages that CLDR's English locale does not name as in FLORES-200
+  or their data set; a second script in brackets.
 - ``family``: from memory, for XTREME names families only collectively; the branch follows a colon.
 - ``resource_class``: Joshi et al. (2020), "The State and Fate of Linguistic Diversity and Inclusion in the NLP
   World", 0 (left behind) to 5 (the winners), by way of MaLA-LM/LangResourceAtlas, ``Joshi-et-al-6-classes.json``,
-  whose names of languages were mapped to codes by language models.
-- ``in_xlmr``: the list in fairseq's ``examples/xlmr/README.md``.
+  whose names of languages were mapped to codes by language models: an entry counts where its *name* is the
+  language's, too. Empty where the file has no such entry, and for second scripts, which it does not list.
+- ``in_xlmr``: the list in fairseq's ``examples/xlmr/README.md``. A dialect or variety that the list does not name
+  (Egyptian Arabic, Dari) is not in it.
 - ``cc100_gib``: GiB of text in the corpus that XLM-R was trained on, Table 6 of Conneau et al. (2020), as copied
   in mayhewsw/multilingual-data-stats, ``cc-100/cc-100.csv``. The files called CC-100 today are a later rebuild of
-  that corpus and differ. What the table gives for romanised text (bn, hi, ta, te, ur) is not counted.
+  that corpus and differ. What the table gives for romanised text stands at ``bn-Latn``, ``hi-Latn`` and ``ur-Latn``
+  (Tamil's and Telugu's is not counted: no task has them).
 
 The embedded encoder's vocabulary and first training come from XLM-R too, so the last two columns concern it as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from xmit.errors import LanguageNotFoundError
@@ -53,77 +60,46 @@ class Language:
     notes: str = ""
 
 
-_KOREAN = "Hang in the resource class's source, Kore (Hangul with Han) in CLDR"
-_CHINESE = "cc100_gib is simplified Chinese; traditional has another 16.6"
-_BURMESE = "cc100_gib adds the table's two lines, 1.6 and 0.4, one of which is Zawgyi-encoded"
-_HAITIAN = "class 2 as 'haitian', class 0 as 'haitian creole' in the same file"
-_FILIPINO = "Filipino (fil) is its standard form; XLM-R's corpus and CLDR call it so"
+def _read_table() -> Iterator[Language]:
+    lines = Path(__file__).with_name("languages.tsv").read_text(encoding="utf-8").splitlines()
+    for line in lines[1:]:
+        code, iso639_3, name, script, family, resource_class, in_xlmr, cc100_gib, notes = line.split("\t")
+        yield Language(
+            code,
+            iso639_3,
+            name,
+            script,
+            family,
+            int(resource_class) if resource_class else None,
+            in_xlmr == "yes",
+            float(cc100_gib) if cc100_gib else None,
+            notes,
+        )
 
-_TABLE = (
-    Language("af", "afr", "Afrikaans", "Latn", "Indo-European: Germanic", 3, True, 1.3),
-    Language("ar", "ara", "Arabic", "Arab", "Afro-Asiatic", 5, True, 28.0),
-    Language("az", "aze", "Azerbaijani", "Latn", "Turkic", 1, True, 6.5),
-    Language("bg", "bul", "Bulgarian", "Cyrl", "Indo-European: Slavic", 3, True, 57.5),
-    Language("bn", "ben", "Bengali", "Beng", "Indo-European: Indo-Aryan", 3, True, 8.4),
-    Language("de", "deu", "German", "Latn", "Indo-European: Germanic", 5, True, 66.6),
-    Language("el", "ell", "Greek", "Grek", "Indo-European: Greek", 3, True, 46.9),
-    Language("en", "eng", "English", "Latn", "Indo-European: Germanic", 5, True, 300.8),
-    Language("es", "spa", "Spanish", "Latn", "Indo-European: Romance", 5, True, 53.3),
-    Language("et", "est", "Estonian", "Latn", "Uralic", 3, True, 6.1),
-    Language("eu", "eus", "Basque", "Latn", "isolate", 4, True, 2.0),
-    Language("fa", "fas", "Persian", "Arab", "Indo-European: Iranian", 4, True, 111.6),
-    Language("fi", "fin", "Finnish", "Latn", "Uralic", 4, True, 54.3),
-    Language("fr", "fra", "French", "Latn", "Indo-European: Romance", 5, True, 56.8),
-    Language("gu", "guj", "Gujarati", "Gujr", "Indo-European: Indo-Aryan", 1, True, 1.9),
-    Language("he", "heb", "Hebrew", "Hebr", "Afro-Asiatic", 3, True, 31.6),
-    Language("hi", "hin", "Hindi", "Deva", "Indo-European: Indo-Aryan", 4, True, 20.2),
-    Language("ht", "hat", "Haitian Creole", "Latn", "creole", 2, False, None, _HAITIAN),
-    Language("hu", "hun", "Hungarian", "Latn", "Uralic", 4, True, 58.4),
-    Language("id", "ind", "Indonesian", "Latn", "Austronesian", 3, True, 148.3),
-    Language("it", "ita", "Italian", "Latn", "Indo-European: Romance", 4, True, 30.2),
-    Language("ja", "jpn", "Japanese", "Jpan", "Japonic", 5, True, 69.3),
-    Language("jv", "jav", "Javanese", "Latn", "Austronesian", 1, True, 0.2),
-    Language("ka", "kat", "Georgian", "Geor", "Kartvelian", 3, True, 9.1),
-    Language("kk", "kaz", "Kazakh", "Cyrl", "Turkic", 3, True, 6.4),
-    Language("ko", "kor", "Korean", "Hang", "isolate", 4, True, 54.2, _KOREAN),
-    Language("lt", "lit", "Lithuanian", "Latn", "Indo-European: Baltic", 3, True, 13.7),
-    Language("ml", "mal", "Malayalam", "Mlym", "Dravidian", 1, True, 7.6),
-    Language("mr", "mar", "Marathi", "Deva", "Indo-European: Indo-Aryan", 2, True, 2.8),
-    Language("ms", "msa", "Malay", "Latn", "Austronesian", 3, True, 8.5),
-    Language("my", "mya", "Burmese", "Mymr", "Sino-Tibetan", 1, True, 2.0, _BURMESE),
-    Language("nl", "nld", "Dutch", "Latn", "Indo-European: Germanic", 4, True, 29.3),
-    Language("pa", "pan", "Punjabi", "Guru", "Indo-European: Indo-Aryan", 2, True, 0.8),
-    Language("pl", "pol", "Polish", "Latn", "Indo-European: Slavic", 4, True, 44.6),
-    Language("pt", "por", "Portuguese", "Latn", "Indo-European: Romance", 4, True, 49.1),
-    Language("qu", "que", "Quechua", "Latn", "Quechuan", 1, False),
-    Language("ro", "ron", "Romanian", "Latn", "Indo-European: Romance", 3, True, 61.4),
-    Language("ru", "rus", "Russian", "Cyrl", "Indo-European: Slavic", 4, True, 278.0),
-    Language("sw", "swa", "Swahili", "Latn", "Niger-Congo", 2, True, 1.6),
-    Language("ta", "tam", "Tamil", "Taml", "Dravidian", 3, True, 12.2),
-    Language("te", "tel", "Telugu", "Telu", "Dravidian", 1, True, 4.7),
-    Language("th", "tha", "Thai", "Thai", "Kra-Dai", 3, True, 71.7),
-    Language("tl", "tgl", "Tagalog", "Latn", "Austronesian", 3, True, 3.1, _FILIPINO),
-    Language("tr", "tur", "Turkish", "Latn", "Turkic", 4, True, 20.9),
-    Language("uk", "ukr", "Ukrainian", "Cyrl", "Indo-European: Slavic", 3, True, 84.6),
-    Language("ur", "urd", "Urdu", "Arab", "Indo-European: Indo-Aryan", 3, True, 5.7),
-    Language("vi", "vie", "Vietnamese", "Latn", "Austro-Asiatic", 4, True, 137.3),
-    Language("wo", "wol", "Wolof", "Latn", "Niger-Congo", 2, False),
-    Language("yo", "yor", "Yoruba", "Latn", "Niger-Congo", 2, False),
-    Language("zh", "zho", "Chinese", "Hans", "Sino-Tibetan", 5, True, 46.9, _CHINESE),
-)
+
+_TABLE = tuple(_read_table())
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType({language.code: language for language in _TABLE})
 """All known languages by code."""
 
+# what data sets call by a member's code, and we by the macrolanguage's: by far the greatest member, or the standard
+_MEMBERS = {
+    **{"als": "sq", "arb": "ar", "ayr": "ay", "azj": "az", "cmn": "zh", "ekk": "et", "fil": "tl", "fuv": "ff"},
+    **{"gaz": "om", "khk": "mn", "kmr": "ku", "knc": "kr", "lvs": "lv", "no": "nb", "npi": "ne", "ory": "or"},
+    **{"pbt": "ps", "pes": "fa", "plt": "mg", "quy": "qu", "quz": "qu", "swh": "sw", "uzn": "uz", "ydd": "yi"},
+    **{"zsm": "ms"},
+}
+
 # Three-letter codes come from the table; of a language in two scripts they mean the one without suffix.
-_ALIASES = {language.iso639_3: language.code for language in reversed(_TABLE)} | {"fil": "tl"}
+_ALIASES = {language.iso639_3: language.code for language in reversed(_TABLE)} | _MEMBERS
 
 
 def get_language(code: str) -> Language:
     """Look up a language.
 
     Args:
-        code: As in :data:`LANGUAGES`, or a three-letter code (``deu``; also ``fil`` for ``tl``).
+        code: As in :data:`LANGUAGES`, or a three-letter code (``deu``; also a member's of a
+            macrolanguage: ``fil`` for ``tl``, ``quy`` for ``qu``).
 
     Raises:
         LanguageNotFoundError: The language is not in the table; the message suggests the nearest codes.
@@ -139,3 +115,28 @@ def get_language(code: str) -> Language:
             raise LanguageNotFoundError("language", code, named, hint=f"{code} is a name, not a code.")
         raise LanguageNotFoundError("language", code, LANGUAGES)
     return found
+
+
+def from_flores(code: str) -> str:
+    """Map a FLORES-200 code, as SIB-200 and Belebele use them, to ours.
+
+    Args:
+        code: ISO 639-3 and script, such as ``eng_Latn``.
+
+    Returns:
+        A key of :data:`LANGUAGES`; with a script only where it is not the language's first.
+
+    Raises:
+        LanguageNotFoundError: The language, or the language in that script, is not in the table.
+
+    Example:
+        >>> [from_flores(code) for code in ("eng_Latn", "ace_Latn", "ace_Arab", "als_Latn", "zho_Hant")]
+        ['en', 'ace', 'ace-Arab', 'sq', 'zh-Hant']
+    """
+    language, _, script = code.partition("_")
+    ours = _ALIASES.get(language, language)
+    if ours not in LANGUAGES or LANGUAGES[ours].script != script:
+        ours = f"{ours}-{script}"
+    if ours not in LANGUAGES:
+        raise LanguageNotFoundError("FLORES language", code, LANGUAGES)
+    return ours

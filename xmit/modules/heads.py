@@ -203,7 +203,8 @@ class ChoiceHead(Head):
     Args:
         hidden_size: Width of the encoder.
         n_layers: Depth of the encoder.
-        num_choices: How many choices; the batch has the sides ``choice_0`` and so on.
+        num_choices: How many choices; the batch has the sides ``choice_0`` and so on, and ``n_choices (B,)``
+            where an item has fewer.
         dropout: Dropout before the projection.
     """
 
@@ -217,10 +218,13 @@ class ChoiceHead(Head):
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_choices)``, and ``loss`` if the batch has ``labels (B,)``."""
         pooled = torch.stack([encode(batch[f"choice_{i}"]).pool("cls") for i in range(self.num_choices)], dim=1)
-        logits = self.projection(self.dropout(torch.tanh(self.dense(pooled)))).squeeze(-1)
+        logits = self.projection(self.dropout(torch.tanh(self.dense(pooled)))).squeeze(-1).float()
+        if "n_choices" in batch:
+            absent = torch.arange(self.num_choices, device=logits.device) >= batch["n_choices"][:, None]
+            logits = logits.masked_fill(absent, torch.finfo(logits.dtype).min)
         outputs = {"logits": logits}
         if "labels" in batch:
-            outputs["loss"] = F.cross_entropy(logits.float(), batch["labels"])
+            outputs["loss"] = F.cross_entropy(logits, batch["labels"])
         return outputs
 
 

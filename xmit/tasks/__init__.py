@@ -1,15 +1,48 @@
 """Tasks: what a model is trained on or scored on. Importing this registers the built-in ones."""
 
+from xmit.registry import get_task, list_tasks, register_task
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task, TaskMetadata
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
+from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText
+from xmit.tasks.multiple_choice import MultipleChoiceTask
+from xmit.tasks.question_answering import QuestionAnsweringTask
 from xmit.tasks.retrieval import RetrievalTask
-
-from xmit.registry import get_task, list_tasks, register_task  # isort: skip
-from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText  # isort: skip
+from xmit.tasks.target import (
+    BUCC2018,
+    MLQA,
+    PAWSX,
+    SIB200,
+    UDPOS,
+    XCOPA,
+    XNLI,
+    AfriXNLI,
+    AmericasNLI,
+    Belebele,
+    LAReQA,
+    MasakhaNER2,
+    MewsliX,
+    NusaX,
+    PanX,
+    Tatoeba,
+    TyDiQA,
+    XQuAD,
+    XStoryCloze,
+)
+from xmit.tasks.token_classification import TokenClassificationTask
 
 __all__ = [
+    "BUCC2018",
+    "MLQA",
+    "PAWSX",
+    "SIB200",
+    "UDPOS",
+    "XCOPA",
+    "XNLI",
+    "AfriXNLI",
+    "AmericasNLI",
     "Batch",
+    "Belebele",
     "CldrGeo",
     "CldrRetrieval",
     "CldrTerms",
@@ -18,11 +51,23 @@ __all__ = [
     "DigitsText",
     "Examples",
     "HeadSpec",
+    "LAReQA",
+    "MasakhaNER2",
+    "MewsliX",
+    "MultipleChoiceTask",
+    "NusaX",
+    "PanX",
+    "QuestionAnsweringTask",
     "RetrievalTask",
     "Score",
     "SequenceClassificationTask",
     "Task",
     "TaskMetadata",
+    "Tatoeba",
+    "TokenClassificationTask",
+    "TyDiQA",
+    "XQuAD",
+    "XStoryCloze",
     "get_task",
     "list_tasks",
     "register_task",

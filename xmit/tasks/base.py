@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xmit.data.batching import Batching, EvaluationStream, Ragged, TrainingBatches
 from xmit.errors import ConfigError, DataError, LanguageNotFoundError
@@ -129,6 +129,8 @@ class Task(LightningDataModule):
             and 1,024 on the CPU, whose caches hold no more.
         train_examples: Train on this many examples, drawn once by the seed; all by default.
         num_workers: Worker processes that build batches.
+        test_split: What is scored as the test: ``validation`` where the test labels are not public or not at
+            hand. The source language's rows have then chosen the checkpoint too.
     """
 
     metadata: ClassVar[TaskMetadata]
@@ -150,6 +152,7 @@ class Task(LightningDataModule):
         eval_tokens: int | None = None,
         train_examples: int | None = None,
         num_workers: int = 0,
+        test_split: Literal["test", "validation"] = "test",
     ) -> None:
         super().__init__()
         if not isinstance(getattr(type(self), "metadata", None), TaskMetadata):
@@ -162,6 +165,7 @@ class Task(LightningDataModule):
         self.batch_size, self.max_length, self.batching = batch_size, max_length, batching
         self.eval_tokens = eval_tokens or (16384 if torch.cuda.is_available() else 1024)
         self.train_examples, self.num_workers = train_examples, num_workers
+        self.test_split = test_split
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.image_spec: ImageSpec | None = None
         self._tables: dict[str, datasets.Dataset] = {}
@@ -264,7 +268,7 @@ class Task(LightningDataModule):
 
             parts = []
             for language in self.split_languages(split):
-                part = self.load_split(split, language)
+                part = self.load_split(self.test_split if split == "test" else split, language)
                 self._check(part, split, language)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
@@ -344,7 +348,7 @@ class Task(LightningDataModule):
         examples = self.examples(split)
         return self._loader(examples, EvaluationStream(examples.lengths, self.eval_tokens))
 
-    def _loader(self, examples: Examples, batches: EvaluationStream | TrainingBatches) -> DataLoader[Batch]:
+    def _loader(self, examples: Examples, batches: Sampler[list[int]]) -> DataLoader[Batch]:
         return DataLoader(
             _Batches(self, examples),
             sampler=batches,

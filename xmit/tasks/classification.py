@@ -47,8 +47,14 @@ class SequenceClassificationTask(Task):
         return HeadSpec("classification", {"num_labels": len(self.label_names), "pooling": self.pooling})
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
-        """Refuse labels outside ``label_names``."""
-        labels = np.asarray(table["label"])
+        """Refuse labels outside ``label_names``, and text that is missing."""
+        for column in self.text_columns:
+            for row, text in enumerate(table[column]):
+                if not isinstance(text, str):
+                    raise DataError(
+                        f"{where}: {column!r} of example {table['id'][row]!r} is {text!r}, which is no text"
+                    )
+        labels = np.asarray([-1 if label is None else label for label in table["label"]])
         bad = np.flatnonzero((labels < 0) | (labels >= len(self.label_names)))
         if len(bad):
             raise DataError(

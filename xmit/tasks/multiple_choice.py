@@ -1,0 +1,108 @@
+"""Multiple choice: which of a few continuations or answers fits a text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xmit.data.batching import Ragged
+from xmit.errors import DataError
+from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.scoring import accuracy_scores, majority_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import datasets
+    import pandas as pd
+
+
+class MultipleChoiceTask(Task):
+    """One of ``num_choices`` texts for a context.
+
+    ``load_split`` returns ``id``, ``context`` (the first segment), ``choices`` (a list of texts, the second
+    segments) and ``label``, the index of the right one. Each pair is encoded as ``<s> context </s></s> choice
+    </s>`` and gets one score, as in transformers' ``XLMRobertaForMultipleChoice``, so training rows may have
+    fewer choices than ``num_choices`` (COPA's two beside Social IQa's three): what is not there gets no
+    probability.
+    """
+
+    num_choices: int
+    """The most choices that a row has."""
+    decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction", "scores")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """``id``, ``context``, ``choices`` and ``label``."""
+        return ("id", "context", "choices", "label")
+
+    def head_spec(self) -> HeadSpec:
+        """One score for each choice."""
+        return HeadSpec("choice", {"num_choices": self.num_choices})
+
+    def check_rows(self, table: datasets.Dataset, where: str) -> None:
+        """Refuse rows with one choice or too many, and labels that name no choice."""
+        for row, (choices, label) in enumerate(zip(table["choices"], table["label"], strict=True)):
+            if not 2 <= len(choices) <= self.num_choices:
+                raise DataError(
+                    f"{where}: example {table['id'][row]!r} has {len(choices)} choices, not 2 to {self.num_choices}"
+                )
+            if not 0 <= label < len(choices):
+                raise DataError(
+                    f"{where}: the label of example {table['id'][row]!r} is {label}, not one of 0 to {len(choices) - 1}"
+                )
+
+    def encode(self, table: datasets.Dataset) -> Examples:
+        """Tokenise each choice together with the context; the longer of the two is cut first."""
+        assert self.tokenizer is not None
+        contexts, choices = list(table["context"]), list(table["choices"])
+        text = {}
+        for k in range(self.num_choices):
+            pairs = [(c, own[k]) if k < len(own) else ("", "") for c, own in zip(contexts, choices, strict=True)]
+            first, second = [p[0] for p in pairs], [p[1] for p in pairs]
+            ids = self.tokenizer(first, second, truncation=True, max_length=self.max_length)["input_ids"]
+            text[f"choice_{k}"] = Ragged.from_lists(ids)
+        return Examples(
+            ids=[str(i) for i in table["id"]],
+            languages=list(table["language"]),
+            text=text,
+            labels=torch.tensor(table["label"]),
+            extra={"n_choices": torch.tensor([len(own) for own in choices])},
+        )
+
+    def collate(self, examples: Examples, items: Sequence[int]) -> Batch:
+        """As all tasks do, with ``n_choices (B,)`` where a row has fewer choices than the task."""
+        batch = super().collate(examples, items)
+        n_choices = examples.extra["n_choices"][torch.as_tensor(items)]
+        if (n_choices < self.num_choices).any():
+            batch["n_choices"] = n_choices
+        return batch
+
+    def decode(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The best choice, and the probabilities of all."""
+        scores = outputs["logits"].float().softmax(-1)
+        return {"item": batch["item"], "prediction": scores.argmax(-1), "scores": scores}
+
+    def predictions(self, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
+        """The choices predicted and expected, counted from ``"0"``, and the probability of each."""
+        import pandas as pd
+
+        examples, items = self.examples(split), decoded["item"].tolist()
+        assert examples.labels is not None
+        names = np.asarray([str(k) for k in range(self.num_choices)], dtype=object)
+        return pd.DataFrame(
+            {
+                "language": [examples.languages[i] for i in items],
+                "id": [examples.ids[i] for i in items],
+                "prediction": names[decoded["prediction"].numpy()],
+                "scores": list(decoded["scores"].numpy()),
+                "target": names[examples.labels[items].numpy()],
+            }
+        )
+
+    def score(self, predictions: pd.DataFrame) -> list[Score]:
+        """Accuracy of each language, and that of the most frequent position."""
+        return accuracy_scores(predictions) + majority_scores(predictions)
