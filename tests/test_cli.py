@@ -66,7 +66,7 @@ def test_checkpoint_never_overrides_flags_and_scores_the_same(run, tiny_encoder,
     arguments = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
     output = tmp_path / "tested"
     assert main(["test", *_for_test(run), *arguments[2:], f"--output={output}", "--model.warmup=0.5"]) == 0
-    assert "warmup: 0.5" in (output / "config.yaml").read_text()
+    assert "warmup: 0.5" in (output / "test.yaml").read_text()
     a, b = (load_results(p).query("split == 'test'").reset_index(drop=True) for p in (run, output))
     pd.testing.assert_frame_equal(a, b)
     assert main(["validate", *_for_test(run), *arguments[2:]]) == 0
@@ -121,7 +121,7 @@ def test_registry_names_work_after_data(tiny_encoder, tmp_path):
     ("arguments", "code", "message"),
     [
         (["fit", "--data=CldrGoe"], 2, "CldrGeo"),
-        (["fit", "--data=CldrGeo", "--data.languages=[xx]"], 1, "unknown language of task 'cldr_geo'"),
+        (["fit", "--data=CldrGeo", "--data.languages=[xx]"], 1, "xmit: unknown language of task 'cldr_geo'"),
         (["fit", "--data=CldrGeo", "--model.encoder=/nowhere/at/all"], 1, "could not be loaded"),
         (["fit", "--data=CldrGeo", "--model.init_from=/nowhere"], 1, "there is no folder /nowhere"),
         (["fit", "--data=CldrGeo", "--ckpt_path=/nowhere.ckpt"], 1, "there is no file /nowhere.ckpt"),
@@ -157,9 +157,82 @@ def test_tasks_prints_metadata(capsys):
     geo = next(t for t in listed if t["name"] == "cldr_geo")
     assert len(geo["languages"]) == 49
     assert main(["tasks"]) == 0
-    assert "cldr_geo" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any("cldr_geo" in line and "CldrGeo" in line and "babel (PyPI)" in line for line in lines)
 
 
 def test_module_entry_point():
     done = subprocess.run([sys.executable, "-m", "xmit", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("xmit 0.")
+
+
+def test_scoring_a_run_leaves_its_results_alone(run, tmp_path, capsys):
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    checkpoint = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
+    for command in ("validate", "test", "predict"):
+        words = [*_for_test(run), "--data.init_args.languages=[en,sw]", f"--output={run}", checkpoint]
+        assert main([command, *words]) == 0
+    (run / "scoring.yaml").unlink()
+    assert before == {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    assert len(pd.read_parquet(run / "test" / "predictions.parquet")) == 2 * 16
+    assert len(load_results(run)["language"].unique()) == 4  # all, en, de, sw: the run's own rows only
+    assert main(["fit", "--config", str(run / "config.yaml")]) == 0
+
+
+def test_untrained_heads_are_not_scored(run, tmp_path, capsys):
+    for command in ("validate", "test", "predict"):
+        assert main([command, *_for_test(run), f"--output={tmp_path / 'x'}"]) == 1
+        assert "has a head that must be trained first" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_overwritten_by_another(run, tiny_encoder, capsys):
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    assert fit(tiny_encoder, run, "--model.warmup=0.5") == 1
+    assert "holds a finished run of another config" in capsys.readouterr().err
+    assert before == {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    assert fit(tiny_encoder, run, "--model.warmup=0.5", "--overwrite") == 0
+
+
+def test_a_chained_run_says_what_it_started_from(run, tiny_encoder, tmp_path):
+    assert main(["export", str(run), "--output", str(run / "encoder")]) == 0
+    assert fit(tiny_encoder, tmp_path / "next", f"--model.init_from={run}") == 0
+    assert set(load_results(tmp_path / "next")["intermediate"]) == {"my_task"}
+    assert set(load_results(tmp_path / "next")["encoder"]) == {tiny_encoder}
+
+
+def test_weights_alone_do_not_resume(run, tiny_encoder, tmp_path, capsys):
+    best = run / "checkpoints" / "best.ckpt"
+    assert fit(tiny_encoder, tmp_path / "x", f"--ckpt_path={best}") == 1
+    assert "holds weights only" in capsys.readouterr().err
+    (tmp_path / "cut.ckpt").write_bytes(best.read_bytes()[:-1000])
+    assert fit(tiny_encoder, tmp_path / "x", f"--ckpt_path={tmp_path / 'cut.ckpt'}") == 1
+    assert "cut.ckpt cannot be read" in capsys.readouterr().err
+
+
+def test_too_few_updates_to_validate_keep_and_score_the_last_weights(tiny_encoder, tmp_path):
+    words = ["--trainer.max_epochs=1", "--trainer.max_steps=2", "--trainer.val_check_interval=5"]
+    with pytest.warns(UserWarning, match="nothing was validated in 2 updates"):
+        assert fit(tiny_encoder, tmp_path / "r", *words) == 0
+    assert (tmp_path / "r" / "checkpoints" / "best.ckpt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:", "SyntaxError"),
+        ("x = 1", "unknown task in broken_tasks"),
+        ("from xmit.tasks import Task\nclass Mine(Task): pass", "broken_tasks"),
+    ],
+)
+def test_a_broken_task_file_is_named(text, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broken_tasks", raising=False)
+    (tmp_path / "broken_tasks.py").write_text(text)
+    name = "Mine" if "Mine" in text else "Other"
+    try:
+        code = main(["fit", f"--data=broken_tasks.{name}"])
+    except SystemExit as exit_:
+        code = exit_.code
+    assert code in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error or "Mine" in error

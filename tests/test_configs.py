@@ -6,48 +6,110 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mini_hub import BUILDERS, LANGUAGES, Hub
+from retrieval_tools import lareqa_files
 
 from xmit.__main__ import main
 from xmit.languages import get_language
 from xmit.registry import registered_tasks
 from xmit.study.plan import load_plan
 from xmit.study.results import load_results
+from xmit.tasks.classification import SequenceClassificationTask
+from xmit.tasks.contrastive import ContrastiveTask
+from xmit.tasks.mining import BitextMiningTask
+from xmit.tasks.multiple_choice import MultipleChoiceTask
+from xmit.tasks.question_answering import QuestionAnsweringTask
+from xmit.tasks.ranking import RankingTask
+from xmit.tasks.retrieval import RetrievalTask
+from xmit.tasks.token_classification import TokenClassificationTask
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TASKS = sorted([*CONFIGS.glob("target/*.yaml"), *CONFIGS.glob("intermediate/*.yaml")])
+BUILT_IN = {name: task for name, task in registered_tasks().items() if task.__module__.startswith("xmit.")}
+FAMILIES = {  # family: the config that is also tested from its checkpoint
+    SequenceClassificationTask: "pawsx",
+    TokenClassificationTask: "udpos",
+    QuestionAnsweringTask: "tydiqa",
+    MultipleChoiceTask: "xcopa",
+    RetrievalTask: "tatoeba",
+    BitextMiningTask: "bucc2018",
+    RankingTask: "lareqa",
+    ContrastiveTask: "digits_text",
+}
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize("config", TASKS, ids=lambda path: path.stem)
-def test_config_runs(config, tiny_encoder, tmp_path):
-    quick = {
-        "model": {"encoder": tiny_encoder},
-        "trainer": {"enable_progress_bar": False, "enable_model_summary": False, "precision": "32-true"},
-    }
-    settings = yaml.safe_load(config.read_text())
-    if settings["data"]["class_path"] == "xmit.tasks.CldrRetrieval":
-        quick["data"] = {"init_args": {"layer": 2}}  # the tiny encoder has no layer 12
-    else:
-        quick["trainer"] |= {"max_steps": 2, "val_check_interval": 2}
-    if settings["model"].get("vision"):
+@pytest.fixture(scope="session")
+def miniatures(tmp_path_factory):
+    """The hub with a handful of rows of everything, and LAReQA's files, which are on no hub."""
+    hub = Hub(tmp_path_factory.mktemp("hub"))
+    for name in BUILDERS:
+        hub.fill(name)
+    lareqa_files(hub.folder / "files" / "lareqa")
+    return hub
+
+
+def settings_for(config, encoder, hub):
+    """What a test sets otherwise than the config: the encoder, the data, and two steps of four."""
+    data = {}
+    if config.stem in LANGUAGES:
+        data = {"languages": LANGUAGES[config.stem], "batch_size": 4}
+    data |= {
+        "bucc2018": {"threshold_on": "test"},  # the hub has no development corpora
+        "lareqa": {"data_dir": str(hub.folder / "files" / "lareqa")},
+        "cldr_retrieval": {"layer": 2},  # the tiny encoder has no layer 12
+    }.get(config.stem, {})
+    trainer = {"enable_progress_bar": False, "enable_model_summary": False, "precision": "32-true", "logger": False}
+    if BUILT_IN[config.stem].trains:
+        trainer |= {"max_steps": 2, "val_check_interval": 2, "check_val_every_n_epoch": None}
+    quick = {"model": {"encoder": encoder}, "trainer": trainer, "data": {"init_args": data}}
+    if yaml.safe_load(config.read_text())["model"].get("vision"):
         quick["model"]["vision"] = {"name": "embedded:digits", "random": True}  # training the tower takes long
-    (tmp_path / "quick.yaml").write_text(yaml.safe_dump(quick))
-    assert (
-        main(
-            ["fit", "--config", str(config), "--config", str(tmp_path / "quick.yaml"), "--output", str(tmp_path / "r")]
-        )
-        == 0
-    )
-    rows = load_results(tmp_path / "r")
-    name = config.stem
-    task = registered_tasks()[name]
-    assert settings["data"]["class_path"].rsplit(".", 1)[1] == task.__name__
-    scored = rows[rows.is_main & (rows.split == "test")]
-    if config.parent.name == "target":
-        assert set(scored.language) == set(task.metadata.languages)
+    return quick
+
+
+def main_scores(folder, languages):
+    """The main score of each language, one a language; of all scores NaN only with a reason."""
+    rows = load_results(folder)
+    assert (rows.value.notna() | rows.reason.ne("")).all()
+    scored = rows[rows.is_main & (rows.split == "test")].set_index("language")
+    assert sorted(scored.index) == sorted(languages)
+    assert (scored.value.between(0, 1) | scored.value.isna()).all()
+    return scored
+
+
+@pytest.mark.parametrize("config", TASKS, ids=lambda path: path.stem)
+def test_config_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
+    name, task = config.stem, BUILT_IN[config.stem]
+    assert yaml.safe_load(config.read_text())["data"]["class_path"] == f"xmit.tasks.{task.__name__}"
+    miniatures.install(monkeypatch)
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump(settings_for(config, tiny_encoder, miniatures)))
+    files = ["--config", str(config), "--config", str(tmp_path / "quick.yaml")]
+    assert main(["fit", *files, "--output", str(tmp_path / "r")]) == 0
+    languages = LANGUAGES.get(name, task.metadata.languages)
+    target = config.parent.name == "target"
+    if target:
+        scored = main_scores(tmp_path / "r", languages)
+        assert set(scored.target) == {name}
+        assert scored.n.gt(0).all()
+        assert set(scored.metric) == {task.metadata.main_score}
     else:
-        assert set(rows.target) == {""}
+        assert set(load_results(tmp_path / "r").target) == {""}
         assert (tmp_path / "r" / "encoder" / "model.safetensors").is_file()
+    if name in FAMILIES.values():
+        checkpoint = ["--ckpt_path", str(tmp_path / "r" / "checkpoints" / "best.ckpt")] if task.trains else []
+        assert main(["test", *files, *checkpoint, "--output", str(tmp_path / "t")]) == 0
+        again = main_scores(tmp_path / "t", languages)
+        if target:
+            assert again[["value", "n"]].equals(scored[["value", "n"]])
+
+
+def test_every_task_has_a_config_and_a_family_that_is_tested():
+    assert sorted(path.stem for path in TASKS) == sorted(BUILT_IN)
+    for name, task in BUILT_IN.items():
+        assert any(issubclass(task, family) for family in FAMILIES), name
+        assert name in LANGUAGES or "embedded" in task.metadata.roles, f"tests/mini_hub.py lacks a miniature of {name}"
+    assert all(issubclass(BUILT_IN[name], family) for family, name in FAMILIES.items())
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("study/*.yaml")), ids=lambda path: path.stem)

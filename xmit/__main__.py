@@ -42,13 +42,16 @@ def _tasks(args: argparse.Namespace) -> int:
 
     table = Table(box=None, header_style="bold")
     for column in ("name", "class", "roles", "languages", "main score", "dataset", "license"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "class"))
     for row in frame.to_dict("records"):
         codes = row["languages"]
         languages = f"{len(codes)}: {' '.join(codes[:8])}{' …' if len(codes) > 8 else ''}"
         roles = ", ".join(row["roles"])
         table.add_row(row["name"], row["class"], roles, languages, row["main_score"], row["dataset"], row["license"])
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # a file or a pipe has no width: one line a task, for grep and the like
+    console.print(table)
     return 0
 
 
@@ -78,7 +81,7 @@ def _report(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from xmit.cli import export
+    from xmit.runs import export
 
     export(Path(args.run), Path(args.output))
     print(f"the text encoder is in {args.output}; AutoModel.from_pretrained({args.output!r}) loads it")  # noqa: T201
@@ -180,6 +183,14 @@ def _run(argv: list[str]) -> int:
     return int(args.handler(args))
 
 
+def _own(error: Exception) -> Exception:
+    """Our own error where the command line's parser wrapped it in one of its own, which repeats the whole config."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, XmitError):
+        cause = cause.__cause__
+    return cause or error
+
+
 def main(argv: Sequence[str] | None = None) -> Any:
     """Run a command.
 
@@ -197,9 +208,10 @@ def main(argv: Sequence[str] | None = None) -> Any:
         return 130
     except BrokenPipeError:
         return 1
-    except Exception as error:
+    except Exception as raised:
         if "--debug" in arguments:
             raise
+        error = _own(raised)
         kind = "" if isinstance(error, XmitError) else f"{type(error).__name__}: "
         message = " ".join(str(error).split()) or "no message"
         hint = "" if isinstance(error, XmitError) else " (--debug shows the traceback)"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import re
+import importlib
+import io
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,24 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 
 import xmit.tasks
-from xmit.errors import ConfigError, DataError, EncoderError, did_you_mean
+from xmit.errors import ConfigError, TaskNotFoundError, XmitError
 from xmit.files import atomic_write, write_text
+from xmit.metrics import robustness_summary
 from xmit.modules.module import MAIN_SCORE, MultimodalModule
 from xmit.registry import registered_tasks
-from xmit.study.results import CONFIG, ENCODER, RunInfo, mark_done, result_rows, write_results
+from xmit.runs import check_checkpoint, identity, origin, run_facts, run_logger
+from xmit.study.results import (
+    CONFIG,
+    DONE,
+    ENCODER,
+    RunInfo,
+    mark_done,
+    read_done,
+    result_rows,
+    write_results,
+)
 from xmit.tasks.base import Task
 from xmit.trainer import Trainer
 
@@ -30,20 +43,6 @@ assert xmit.tasks  # short class names on the command line are those of imported
 
 
 EXAMPLE = "example: python -m xmit {} --config configs/target/cldr_geo.yaml --seed_everything 3"
-
-
-class Parser(LightningArgumentParser):
-    """Adds to an unknown task's error what was probably meant."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Print usage and message and exit with 2."""
-        match = re.search(r"class (?:path|name)? ?[`'\"]?(\w+)|Expected a dot import path string: (\w+)", message)
-        asked = next((g for g in match.groups() if g), "") if match else ""
-        tasks = registered_tasks()
-        known = {cls.__name__ for cls in tasks.values()} | set(tasks)
-        if asked and "data" in message and asked not in known:
-            message += f"\nunknown task {asked!r}.{did_you_mean(asked, known)}"
-        super().error(message, ex)
 
 
 class XmitCLI(LightningCLI):
@@ -60,7 +59,7 @@ class XmitCLI(LightningCLI):
     ) -> None:
         self.extra_callbacks, self.identity = list(callbacks), identity
         self.started = time.time()
-        epilogs = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
+        each = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
         super().__init__(
             MultimodalModule,
             Task,
@@ -69,8 +68,7 @@ class XmitCLI(LightningCLI):
             save_config_callback=None,  # written by us: the run's folder is ours, also without a logger
             seed_everything_default=0,  # an integer: True would say "random" and mean 0
             auto_configure_optimizers=False,
-            parser_class=Parser,
-            parser_kwargs={"env_prefix": "XMIT", **epilogs},
+            parser_kwargs={"prog": "python -m xmit", "env_prefix": "XMIT", **each},
             args=args,
         )
 
@@ -79,7 +77,12 @@ class XmitCLI(LightningCLI):
         if isinstance(args, dict | Namespace):
             self.config = parser.parse_object(args)
         else:
-            self.config = parser.parse_args(resolve_names(list(sys.argv[1:] if args is None else args)))
+            try:
+                words = resolve_names(list(sys.argv[1:] if args is None else args))
+            except XmitError as error:  # a wrong call, but one line says more than the usage of a hundred settings
+                sys.stderr.write(f"xmit: {error}\n")
+                raise SystemExit(2) from error
+            self.config = parser.parse_args(words)
 
     def _parse_ckpt_path(self) -> None:
         """Never let a checkpoint's hyper-parameters override the config and flags (LightningCLI would)."""
@@ -87,6 +90,7 @@ class XmitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's folder and its place in a study."""
         parser.add_argument("--output", type=str | None, default=None, help="the run's folder (runs/<task>-<hash>)")
+        parser.add_argument("--overwrite", action="store_true", help="replace a finished run of another config")
         parser.add_argument("--no_test", action="store_true", help="fit: do not score the test split")
         parser.add_argument(
             "--save_encoder",
@@ -111,23 +115,29 @@ class XmitCLI(LightningCLI):
             text = self._parser(self.subcommand).dump(self.options, skip_none=False)
             output = f"runs/{self.datamodule.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
             self.options.output = output
-        return Path(output)
+        folder = Path(output)
+        if self.subcommand != "fit" and (folder / DONE).is_file() and (folder / CONFIG).is_file():
+            return folder / str(self.subcommand)  # beside a finished run's own results, never in their place
+        return folder
 
     @property
     def info(self) -> RunInfo:
-        """The run's place in a study."""
+        """The run's place in a study, or what can be told without one."""
         run = self.config_init[self.config.subcommand].run
         roles = self.datamodule.metadata.roles
+        intermediate, encoder = origin(self.options.model.init_from)
         return RunInfo(
             run.study,
             run.cell,
             run.role or ("target" if "target" in roles else "intermediate"),
-            run.intermediate,
-            run.encoder or self.options.model.encoder,
+            run.intermediate or intermediate,
+            run.encoder or encoder or self.options.model.encoder,
         )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the trainer with the run's checkpoints and log in the run's folder."""
+        if self.subcommand == "fit":
+            self.keep_finished()  # before the log of that run is begun anew
         config = self._get(self.config_init, "trainer", default={})
         callbacks: list[pl.Callback] = list(self.extra_callbacks)
         own = config.get("callbacks") or []
@@ -148,11 +158,18 @@ class XmitCLI(LightningCLI):
     def fit(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
         info, trainer = self.info, self.trainer
-        self.write_config()
+        check_checkpoint(ckpt_path, resume=True)
+        self.write_config(CONFIG)
         if datamodule.trains:
-            check_checkpoint(ckpt_path)
             trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
             best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+            if best is None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+                warnings.warn(
+                    f"nothing was validated in {trainer.global_step} updates, so the last weights are kept and scored: "
+                    f"lower trainer.val_check_interval to choose among more",
+                    stacklevel=2,
+                )
+                trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt", weights_only=True)
             trainer.validate(model, datamodule=datamodule, ckpt_path=best, verbose=False)
         if info.role == "target" and not self.options.no_test:
             trainer.test(model, datamodule=datamodule, verbose=False)
@@ -164,21 +181,20 @@ class XmitCLI(LightningCLI):
 
     def validate(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
         """Score the source language's validation split."""
-        check_checkpoint(ckpt_path)
+        self.check_trained(ckpt_path)
         self.trainer.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
         self.show(model, "validation")
 
     def test(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
         """Score the test split in every language."""
-        check_checkpoint(ckpt_path)
+        self.check_trained(ckpt_path)
         self.trainer.test(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
-        self.write_config()
+        self.write_config("test.yaml")
         self.write(model, self.info)
-        self.show(model, "test")
 
     def predict(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
         """Write the prediction rows of the test split in every language."""
-        check_checkpoint(ckpt_path)
+        self.check_trained(ckpt_path)
         self.trainer.predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
         path = self.folder / "predictions.parquet"
         rows = model.predictions["test"][["task", "language", "id", "prediction", "scores", "target"]]
@@ -187,10 +203,37 @@ class XmitCLI(LightningCLI):
 
     # -- files -----------------------------------------------------------------------------------------------
 
-    def write_config(self) -> None:
+    def check_trained(self, ckpt_path: str | None) -> None:
+        """Refuse to score a head that nobody has trained.
+
+        Raises:
+            ConfigError: If the task trains and no checkpoint is given.
+        """
+        check_checkpoint(ckpt_path)
+        if ckpt_path is None and self.datamodule.trains:
+            raise ConfigError(
+                f"{self.subcommand}: task {self.datamodule.name!r} has a head that must be trained first; give "
+                f"--ckpt_path RUN/checkpoints/best.ckpt of a fit (cells of a study keep none: fit their config.yaml)"
+            )
+
+    def keep_finished(self) -> None:
+        """Refuse to fit into the folder of a finished run of another config; the same config may be repeated.
+
+        Raises:
+            ConfigError: If there is such a run and ``--overwrite`` is not given.
+        """
+        done = read_done(self.folder)
+        if self.identity is None and done and not self.options.overwrite:
+            if done.get("config") != identity(self.options.as_dict()):
+                raise ConfigError(
+                    f"{self.folder} holds a finished run of another config: choose another --output, or --overwrite it"
+                )
+            self.identity = done["identity"]  # the study that it belongs to knows it by this
+
+    def write_config(self, name: str) -> None:
         """Write all that is needed to do the run again."""
         folder = self.folder  # known first: the config names it
-        write_text(folder / CONFIG, self._parser(self.subcommand).dump(self.options, skip_none=False))
+        write_text(folder / name, self._parser(self.subcommand).dump(self.options, skip_none=False))
 
     def write(self, model: MultimodalModule, info: RunInfo) -> None:
         """Write result rows, prediction rows and, last, ``done.json``."""
@@ -200,38 +243,61 @@ class XmitCLI(LightningCLI):
         frames = [result_rows(frame, info, seed) for frame in model.results.values()]
         if frames:
             write_results(self.folder, pd.concat(frames, ignore_index=True), model.predictions.get("test"))
-            mark_done(self.folder, self.identity or identity(self.options.as_dict()), run_facts(self.started))
+            if self.folder.name != self.subcommand:  # a scoring beside a run is no run of its own
+                config = identity(self.options.as_dict())
+                mark_done(self.folder, self.identity or config, {"config": config, **run_facts(self.started)})
         self.show(model, "test" if "test" in model.results else "validation")
 
     def show(self, model: MultimodalModule, split: str) -> None:
-        """Print the main scores, unless a study runs this cell."""
-        if split in model.results and not self.options.run.study:
-            rows = model.results[split]
-            for row in rows[rows.is_main].itertuples():
-                sys.stdout.write(f"{row.task}/{row.language}/{row.metric}\t{row.value:.4f}\tn={row.n}\n")
-            sys.stdout.write(f"results in {self.folder}\n" if (self.folder / "results.parquet").exists() else "")
-
-
-def run_logger(folder: Path) -> CSVLogger:
-    """The CSV log of a run, ``log.csv`` in its folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "log.csv").unlink(missing_ok=True)
-    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=50)
-    logger.experiment.metrics_file_path = str(folder / "log.csv")
-    return logger
+        """Print the main scores and what they come to, unless a study runs this cell."""
+        if split not in model.results or self.options.run.study:
+            return
+        rows = model.results[split]
+        for row in rows[rows.is_main].itertuples():
+            sys.stdout.write(f"{row.task}/{row.language}/{row.metric}\t{row.value:.4f}\tn={row.n}\n")
+        for name, part in rows[rows.is_main].groupby("task", sort=False):
+            values = dict(zip(part["language"], part["value"], strict=True))
+            if len(values) > 1:
+                summary = robustness_summary(values, source_language=self.datamodule.source_language)
+                for key in ("mean", "zero_shot_mean", "low_resource_mean"):
+                    sys.stdout.write(f"{name}: {key} {summary[key]:.4f} over {summary['n'][key]} languages\n")
+        if (self.folder / "results.parquet").exists():
+            sys.stdout.write(f"results in {self.folder}\n")
 
 
 def resolve_names(args: list[str]) -> list[str]:
-    """Replace registry names after ``--data`` by class paths."""
-    tasks = registered_tasks()
-    resolved = []
+    """Replace task names after ``--data`` by class paths.
+
+    Raises:
+        TaskNotFoundError: If a name is not known; the nearest are suggested.
+        ConfigError: If a class path cannot be imported.
+    """
+    resolved = list(args)
     for i, arg in enumerate(args):
-        if i and args[i - 1] == "--data" and arg in tasks:
-            arg = class_path(tasks[arg])
-        elif arg.startswith("--data=") and arg[7:] in tasks:
-            arg = f"--data={class_path(tasks[arg[7:]])}"
-        resolved.append(arg)
+        if arg == "--data" and i + 1 < len(args):
+            resolved[i + 1] = _resolve_name(args[i + 1])
+        elif arg.startswith("--data="):
+            resolved[i] = f"--data={_resolve_name(arg[7:])}"
     return resolved
+
+
+def _resolve_name(name: str) -> str:
+    tasks = registered_tasks()
+    by_class = {cls.__name__: cls for cls in tasks.values()}
+    if name in tasks or name in by_class:
+        return class_path(tasks.get(name) or by_class[name])
+    if name.isidentifier():
+        raise TaskNotFoundError("task", name, [*tasks, *by_class], "A task of your own is named by module.Class.")
+    module, _, attribute = name.rpartition(".")
+    if module and attribute.isidentifier() and not Path(name).exists():
+        try:
+            found = importlib.import_module(module)
+        except Exception as error:  # the user's own file: whatever is wrong with it
+            raise ConfigError(f"--data {name}: importing {module} failed: {type(error).__name__}: {error}") from error
+        if not hasattr(found, attribute):
+            known = [key for key, value in vars(found).items() if isinstance(value, type) and issubclass(value, Task)]
+            raise TaskNotFoundError(f"task in {module}:", attribute, known)
+    return name
 
 
 def class_path(cls: type[Task]) -> str:
@@ -241,94 +307,45 @@ def class_path(cls: type[Task]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def check_checkpoint(path: str | None) -> None:
-    """Refuse what is no checkpoint of ours before Lightning tries.
+class ConfigCheck(XmitCLI):
+    """Parses a config and does nothing else."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
+
+
+@contextmanager
+def one_line_errors(where: str) -> Iterator[None]:
+    """Turn the parser's usage and exit into one line.
 
     Raises:
-        DataError: If there is no such file.
-        EncoderError: If it is an encoder folder, or no Lightning checkpoint.
+        ConfigError: If the parser exits.
     """
-    if path is None or path in {"best", "last"}:
-        return
-    if Path(path).is_dir():
-        raise EncoderError(
-            f"--ckpt_path takes a checkpoint file of the same run; for the encoder in {path} use --model.init_from"
-        )
-    if not Path(path).is_file():
-        raise DataError(f"--ckpt_path: there is no file {path}")
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(text):
+            yield
+    except SystemExit as error:
+        lines = text.getvalue().strip().splitlines()
+        start = max((i for i, line in enumerate(lines) if "error:" in line), default=0)
+        message = " ".join(line.strip() for line in lines[start:]) or f"exit {error.code}"
+        raise ConfigError(f"{where}: {message.removeprefix('error: ')}") from error
 
 
-NOT_IN_IDENTITY = ("output", "run", "no_test", "save_encoder", "config", "ckpt_path", "weights_only")
-NOT_IN_IDENTITY_TRAINER = (
-    "logger",
-    "enable_progress_bar",
-    "enable_model_summary",
-    "default_root_dir",
-    "log_every_n_steps",
-    "profiler",
-)
+def check_config(config: Path, where: str) -> None:
+    """Refuse a config that a ``fit`` would not take, without running it.
 
-
-def identity(config: dict[str, Any]) -> str:
-    """Hash what determines a run's outcome: its config without where it is written and how it is shown.
-
-    Args:
-        config: The config of a ``fit``.
+    Raises:
+        ConfigError: If so.
     """
-    kept = {k: v for k, v in config.items() if k not in NOT_IN_IDENTITY}
-    kept["trainer"] = {k: v for k, v in (config.get("trainer") or {}).items() if k not in NOT_IN_IDENTITY_TRAINER}
-    text = json.dumps(kept, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def run_facts(started: float) -> dict[str, Any]:
-    """Versions, machine and time of a run."""
-    import platform
-
-    import lightning
-    import torch
-    import transformers
-
-    return {
-        "seconds": round(time.time() - started, 1),
-        "versions": {
-            "xmit": xmit.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-            "transformers": transformers.__version__,
-        },
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU",
-    }
+    with one_line_errors(where):
+        ConfigCheck(["fit", "--config", str(config)])
 
 
 def run_cell(config: Path, identity: str, callbacks: Sequence[pl.Callback] = ()) -> None:
     """Carry out one cell of a study: ``fit --config FILE`` within this process."""
-    XmitCLI(["fit", "--config", str(config)], callbacks, identity)
-
-
-def export(run: Path, output: Path) -> None:
-    """Write the text encoder of a run as transformers does.
-
-    Args:
-        run: A run's folder.
-        output: Where to.
-
-    Raises:
-        DataError: If the run has neither an encoder nor a checkpoint.
-        ConfigError: If the output folder already holds another model.
-    """
-    import shutil
-
-    if (output / "config.json").exists():
-        raise ConfigError(f"{output} already holds a model: choose another folder or remove it")
-    encoder = run / ENCODER if (run / ENCODER / "config.json").is_file() else run
-    checkpoints = sorted((run / "checkpoints").glob("*.ckpt"))
-    if (encoder / "config.json").is_file():
-        shutil.copytree(encoder, output, dirs_exist_ok=True)
-    elif checkpoints:
-        MultimodalModule.load_from_checkpoint(checkpoints[0], map_location="cpu", weights_only=True).save_pretrained(
-            str(output)
-        )
-    else:
-        raise DataError(f"{run} has neither {ENCODER}/ nor checkpoints/: give the folder of a finished fit")
+    with one_line_errors(str(config)):
+        XmitCLI(["fit", "--config", str(config)], callbacks, identity)

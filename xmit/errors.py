@@ -89,3 +89,14 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     if not names:
         return ""
     return f" Known: {', '.join(names[:40])}{', …' if len(names) > 40 else ''}."
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        ConfigError: If so; the message suggests the nearest choice.
+    """
+    known = list(choices)
+    if value not in known:
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, not {value!r}.{did_you_mean(str(value), known)}")

@@ -117,3 +117,15 @@ def test_killed_study_goes_on(study):
     killed = load_results(out)
     assert run((file, out.parent / "undisturbed")) == 0
     pd.testing.assert_frame_equal(killed, load_results(out.parent / "undisturbed"))
+
+
+def test_a_wrong_setting_is_refused_before_anything_runs(study, capsys):
+    file, out = study
+    settings = yaml.safe_load(file.read_text())
+    settings["trainer"] = {"max_stepz": 3}
+    file.write_text(yaml.safe_dump(settings))
+    assert run(study) == 1
+    error = capsys.readouterr().err
+    assert "max_stepz" in error
+    assert error.strip().splitlines()[-1].startswith("xmit: cell ")
+    assert not list(out.glob("*/done.json"))

@@ -5,13 +5,24 @@ from __future__ import annotations
 import datasets
 import pytest
 from mini_hub import (
-    NLI, Hub, afri_xnli, belebele, mnli, nli, nusax, pawsx, sib200, story, xcopa, xnli, xstory_cloze,
-)  # fmt: skip
+    NLI,
+    Hub,
+    afri_xnli,
+    belebele,
+    mnli,
+    nli,
+    nusax,
+    pawsx,
+    sib200,
+    story,
+    xcopa,
+    xnli,
+    xstory_cloze,
+)
 
 from xmit.errors import DataError
 from xmit.languages import get_language
 from xmit.tasks import target as targets
-from xmit.tasks.nli import LABELS
 
 
 @pytest.fixture
@@ -47,7 +58,7 @@ def test_labels_in_another_order_are_refused(hub):
 
 
 def test_pawsx_drops_untranslated_items_in_all_languages(hub):
-    pawsx(hub, {"de": [("sentence2", 1)], "ko": [("sentence1", 4)]})
+    pawsx(hub, absent={"de": [("sentence2", 1)], "ko": [("sentence1", 4)]})
     _, validation, test = load(targets.PAWSX(languages=["en", "de"]))
     assert validation["id"][:] == [f"validation-{i}" for i in (0, 2, 3, 5)]
     assert test["id"][:] == [f"test-{i}" for i in (0, 2, 3, 5)] * 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 import warnings
 
 import pandas as pd
@@ -15,7 +14,6 @@ from lightning import Trainer
 from mini_hub import Hub, mlqa, questions, tydiqa, xquad
 
 from xmit.data.readers import read_jsonl
-from xmit.data.sources import load_hub
 from xmit.errors import ConfigError, DataError
 from xmit.modules.encoders import load_tokenizer
 from xmit.modules.module import MultimodalModule
@@ -215,7 +213,7 @@ def test_real_tydiqa(real_data):
     assert not set(train["context"]) & set(validation["context"])
     assert not set(train["id"]) & set(validation["id"])
     assert_aligned(task.table("test"), 0)
-    assert len(tydiqa("train", str(real_data), "xquad")["id"]) == len(train)
+    assert len(english_tydiqa("train", str(real_data), "xquad")["id"]) == len(train)
 
 
 @pytest.mark.realdata

@@ -7,6 +7,7 @@ import gzip
 import datasets
 import pytest
 import yaml
+from mini_hub import NER
 
 import xmit.data.treebanks
 import xmit.tasks.target.masakhaner2

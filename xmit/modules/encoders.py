@@ -107,8 +107,8 @@ def resolve_init_from(path: str) -> str:
             return str(candidate)
     if folder.is_dir():
         raise DataError(
-            f"init_from: no encoder in {path} (looked for config.json there and in {path}/encoder): "
-            f"write it with 'python -m xmit export {path} --output DIR' and give DIR"
+            f"init_from: no encoder in {path} (looked for config.json there and in {path}/encoder). A run with "
+            f"checkpoints/ is exported with 'python -m xmit export'; a study keeps encoders of intermediates alone"
         )
     raise DataError(f"init_from: there is no folder {path}")
 

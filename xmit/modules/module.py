@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -12,7 +13,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
-from xmit.errors import ConfigError, EncoderError, TrainingError
+from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import FusionConfig, PrefixFusion
@@ -62,6 +63,12 @@ class MultimodalModule(LightningModule):
         dropout: float | None = None,
     ) -> None:
         super().__init__()
+        check_choice("model.embedding", embedding, ("full", "frozen"))
+        check_choice("model.schedule", schedule, ("linear", "cosine", "constant_with_warmup"))
+        for name, value, most in (("learning_rate", learning_rate, math.inf), ("warmup", warmup, 1.0)):
+            # a notebook's "1e-4" is a string, whatever the annotation says
+            if not isinstance(value, int | float) or not 0 <= value <= most:
+                raise ConfigError(f"model.{name} must be a number from 0 to {most:g}, not {value!r}")
         self.save_hyperparameters(ignore=["vision", "fusion"])
         vision = VisionConfig(**vision) if isinstance(vision, Mapping) else vision
         fusion = FusionConfig(**fusion) if isinstance(fusion, Mapping) else fusion
@@ -350,6 +357,9 @@ class MultimodalModule(LightningModule):
     def save_pretrained(self, folder: str) -> None:
         """Write the text encoder and its tokenizer as transformers does (safetensors), nothing else.
 
+        ``AutoModel`` adds a pooler of its own and says that it is new: xmit trains none, and hidden states do not
+        depend on it.
+
         Args:
             folder: Where to; ``AutoModel.from_pretrained(folder)`` gives the same hidden states.
         """
@@ -358,3 +368,5 @@ class MultimodalModule(LightningModule):
         assert self.text_encoder is not None
         self.text_encoder.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
+        for file in Path(folder).iterdir():
+            file.chmod(0o644)  # safetensors writes for the owner alone, which is a nuisance on shared machines

@@ -113,8 +113,8 @@ def _verdict(known: pd.DataFrame, which: str) -> str:
     said = ", ".join(f"{way} after {' and '.join(names)}" for names, way in ends if names)
     text = f"scores in {languages} are {said}, in every seed and by more than the seeds differ"
     if seeds < ENOUGH_SEEDS:
-        # of two seeds without any effect, three in ten studies look like this
-        return f"No effect can be claimed from {count(seeds, 'seed')}, though {text}"
+        # of two seeds without any effect, three in ten studies look like one
+        return f"No effect on {languages} can be claimed from {count(seeds, 'seed')}"
     rest = len(known) - len(clear)
     return text[0].upper() + text[1:] + (f" ({count(rest, 'other')} showed no effect)" if rest else "")
 

@@ -34,14 +34,15 @@ class RunInfo:
         study: Name of the study.
         cell: Name of the cell.
         role: ``intermediate`` or ``target``; by default what the task is for.
-        intermediate: The intermediate whose encoder the run starts from; ``none`` for the public encoder.
+        intermediate: The intermediate whose encoder the run starts from; by default what ``init_from`` was trained
+            on, and ``none`` for the public encoder.
         encoder: The public encoder at the beginning of it all.
     """
 
     study: str = ""
     cell: str = ""
     role: str | None = None
-    intermediate: str = "none"
+    intermediate: str | None = None
     encoder: str | None = None
 
 
@@ -89,13 +90,22 @@ def mark_done(folder: Path, identity: str, facts: dict[str, Any]) -> None:
     write_json(folder / DONE, {"identity": identity, "files": hashes, **facts})
 
 
+def read_done(folder: Path) -> dict[str, Any]:
+    """What ``done.json`` says; empty if it is not there or damaged, which is the same as not done."""
+    try:
+        done = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return done if isinstance(done, dict) else {}
+
+
 def is_done(folder: Path, identity: str) -> bool:
     """Whether a run of this identity is finished and whole.
 
     Small files are hashed; of large ones, weights above all, the size is compared.
     """
+    done = read_done(folder)
     try:
-        done = json.loads((folder / DONE).read_text(encoding="utf-8"))
         if done["identity"] != identity:
             return False
         for name, facts in done["files"].items():
@@ -124,9 +134,11 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     root = Path(folder)
-    found = sorted(p for p in root.rglob(RESULTS) if (p.parent / DONE).is_file() and _in_plan(p.parent))
+    there = sorted(p for p in root.rglob(RESULTS) if (p.parent / DONE).is_file())
+    found = [p for p in there if _in_plan(p.parent)]
     if not found:
-        raise DataError(f"no finished run in {root} (looked for {RESULTS} beside {DONE}): run a study or fit first")
+        why = f"{there[0].parent} is damaged or no longer what its study plans" if there else f"no {RESULTS} and {DONE}"
+        raise DataError(f"no finished run in {root} ({why}): run a study or fit first")
     frames = []
     for path in found:
         try:

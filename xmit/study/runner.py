@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pandas as pd
+import yaml
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -51,6 +53,7 @@ def run_study(
     folder = Path(output) if output else Path("runs") / plan.name
     open_cells = [cell for cell in plan.cells if not is_done(folder / cell.name, cell.identity)]
     chosen = select(plan, open_cells, only, limit)
+    check_configs(chosen)
     if dry_run:
         print_plan(console, plan, folder, open_cells, chosen)
         return 0
@@ -84,6 +87,21 @@ def select(plan: Plan, open_cells: list[Cell], only: str | None, limit: int | No
     wanted = {cell.name for cell in asked} | {cell.depends for cell in asked if cell.depends}
     chosen = [cell for cell in open_cells if cell.name in wanted]
     return chosen if limit is None else chosen[:limit]
+
+
+def check_configs(cells: list[Cell]) -> None:
+    """Parse one config of every kind of cell before anything runs.
+
+    Raises:
+        ConfigError: For the first that a fit would not take.
+    """
+    from xmit.cli import check_config
+
+    with tempfile.TemporaryDirectory() as folder:
+        for cell in {(c.intermediate if c.role == "intermediate" else "", c.target): c for c in cells}.values():
+            file = Path(folder) / "config.yaml"
+            file.write_text(yaml.safe_dump(dict(cell.config), allow_unicode=True), encoding="utf-8")
+            check_config(file, f"cell {cell.name}")
 
 
 def print_plan(console: Console, plan: Plan, folder: Path, open_cells: list[Cell], chosen: list[Cell]) -> None:
@@ -135,9 +153,11 @@ def read_plan(folder: Path) -> dict[str, Any]:
     """
     try:
         plan: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        if not isinstance(plan["cells"], list):
+            raise ValueError("its cells are no list")
     except FileNotFoundError as error:
         raise StudyError(f"{folder} holds no study (no {PLAN}): give the folder that 'xmit study' wrote") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{folder / PLAN} is damaged ({error}): run the study again, nothing done is lost") from error
     return plan
 

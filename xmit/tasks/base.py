@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xmit.data.batching import Batching, EvaluationStream, Ragged, TrainingBatches
-from xmit.errors import ConfigError, DataError, LanguageNotFoundError
+from xmit.errors import ConfigError, DataError, LanguageNotFoundError, XmitError
 from xmit.tasks.metadata import ROLES, TaskMetadata
 
 if TYPE_CHECKING:
@@ -235,9 +235,11 @@ class Task(LightningDataModule):
         Raises:
             LanguageNotFoundError: If the task has no data in that language.
         """
-        known = list(self.metadata.languages) + ([self.metadata.source_language] if source else [])
+        known = list(dict.fromkeys([*self.metadata.languages, *([self.metadata.source_language] if source else [])]))
         native = {v: k for k, v in self.metadata.language_map.items()}
         resolved = code if code in known else native.get(code, code)
+        if resolved == self.metadata.source_language and resolved not in known:
+            raise ConfigError(f"task {self.metadata.name!r}: {resolved!r} is its source language and has no test data")
         if resolved not in known:
             raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known)
         return resolved
@@ -268,7 +270,7 @@ class Task(LightningDataModule):
 
             parts = []
             for language in self.split_languages(split):
-                part = self.load_split(self.test_split if split == "test" else split, language)
+                part = self._load(self.test_split if split == "test" else split, language)
                 self._check(part, split, language)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
@@ -277,6 +279,20 @@ class Task(LightningDataModule):
                 table = table.select(np.sort(rng.permutation(len(table))[: self.train_examples]))
             self._tables[split] = table
         return self._tables[split]
+
+    def _load(self, split: str, language: str) -> datasets.Dataset:
+        import datasets
+
+        where = f"task {self.name!r}, split {split!r}, language {language!r}"
+        try:
+            table = self.load_split(split, language)
+        except XmitError:
+            raise
+        except Exception as error:
+            raise DataError(f"{where}: load_split failed with {type(error).__name__}: {error}") from error
+        if not isinstance(table, datasets.Dataset):
+            raise DataError(f"{where}: load_split must return a datasets.Dataset, not a {type(table).__name__}")
+        return table
 
     def examples(self, split: str) -> Examples:
         """The tokenised split; made once."""

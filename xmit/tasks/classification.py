@@ -54,6 +54,12 @@ class SequenceClassificationTask(Task):
                     raise DataError(
                         f"{where}: {column!r} of example {table['id'][row]!r} is {text!r}, which is no text"
                     )
+        for row, label in enumerate(table["label"]):
+            if label is not None and not isinstance(label, int):
+                raise DataError(
+                    f"{where}: the label of example {table['id'][row]!r} is {label!r}; labels are indices into "
+                    f"label_names: xmit.data.sources.labels_to_ids turns names into them"
+                )
         labels = np.asarray([-1 if label is None else label for label in table["label"]])
         bad = np.flatnonzero((labels < 0) | (labels >= len(self.label_names)))
         if len(bad):

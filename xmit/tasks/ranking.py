@@ -15,7 +15,7 @@ from xmit.errors import DataError
 from xmit.tasks.base import Examples, Score
 from xmit.tasks.neighbours import top_k
 from xmit.tasks.retrieval import EmbeddingTask
-from xmit.tasks.scoring import consistency_scores
+from xmit.tasks.scoring import WHOLE, consistency_scores
 
 if TYPE_CHECKING:
     import datasets
@@ -116,7 +116,7 @@ class RankingTask(EmbeddingTask):
 
         languages = list(dict.fromkeys(predictions["language"]))
         known = predictions[predictions["target"].notna()]
-        metric = LanguageRanking(languages, rule=self.rule, k=TOP)
+        metric = LanguageRanking(languages, rule=self.rule, k=TOP, **WHOLE)
         metric.update(
             [json.loads(value) for value in known["prediction"]],
             [set(json.loads(value)) for value in known["target"]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ MAJORITY = "majority"
 """The metric that says what the most frequent class alone would score."""
 MISSING = -100
 """The code of a target that is not there; such examples are not scored."""
+WHOLE: dict[str, Any] = {"sync_on_compute": False}
+"""For metrics fed with a whole split: every process has all rows, so summing over processes would count them twice."""
 ALL = "all"
 """Stands for all languages in the language column of a result row."""
 
@@ -41,7 +43,7 @@ def accuracy_scores(predictions: pd.DataFrame) -> list[Score]:
 
     codes, languages = pd.factorize(predictions["language"])
     prediction, target = _codes(predictions["prediction"], predictions["target"])
-    metric = LanguageAccuracy([str(language) for language in languages], ignore_index=MISSING)
+    metric = LanguageAccuracy([str(language) for language in languages], ignore_index=MISSING, **WHOLE)
     metric.update(prediction, target, torch.from_numpy(codes.astype(np.int64)))
     n = metric.counts()
     return [
@@ -69,7 +71,7 @@ def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
     """
     prediction, target = _codes(predictions["prediction"], predictions["target"])
     known = None if (target == MISSING).any() else target
-    metric = CrossLingualConsistency(pivot=pivot)
+    metric = CrossLingualConsistency(pivot=pivot, **WHOLE)
     metric.update(prediction, list(predictions["id"]), list(predictions["language"]), known)
     values = metric.compute()
     n, reasons = int(values["n_common"]), values["reasons"]

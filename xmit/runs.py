@@ -1,0 +1,154 @@
+"""What a run is besides its training: its identity, log, origin and checkpoint, and its encoder for others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger
+
+import xmit
+from xmit.errors import ConfigError, DataError, EncoderError
+from xmit.modules.module import MultimodalModule
+from xmit.study.results import ENCODER, RESULTS
+
+NOT_IN_IDENTITY = ("output", "overwrite", "run", "no_test", "save_encoder", "config", "ckpt_path", "weights_only")
+NOT_IN_IDENTITY_TRAINER = (
+    "logger",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "default_root_dir",
+    "log_every_n_steps",
+    "profiler",
+)
+
+
+def identity(config: dict[str, Any]) -> str:
+    """Hash what determines a run's outcome: its config without where it is written and how it is shown.
+
+    Args:
+        config: The config of a ``fit``.
+    """
+    kept = {k: v for k, v in config.items() if k not in NOT_IN_IDENTITY}
+    kept["trainer"] = {k: v for k, v in (config.get("trainer") or {}).items() if k not in NOT_IN_IDENTITY_TRAINER}
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_facts(started: float) -> dict[str, Any]:
+    """Versions, machine and time of a run."""
+    import platform
+
+    import lightning
+    import torch
+    import transformers
+
+    return {
+        "seconds": round(time.time() - started, 1),
+        "versions": {
+            "xmit": xmit.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "transformers": transformers.__version__,
+        },
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU",
+    }
+
+
+def run_logger(folder: Path) -> CSVLogger:
+    """The CSV log of a run, ``log.csv`` in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.csv").unlink(missing_ok=True)
+    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=50)
+    logger.experiment.metrics_file_path = str(folder / "log.csv")
+    return logger
+
+
+def origin(init_from: str | None) -> tuple[str, str | None]:
+    """What an ``init_from`` was trained on, and the public encoder it began with where that is known.
+
+    Args:
+        init_from: As the module takes it.
+
+    Returns:
+        The intermediate (``none`` without ``init_from``; else the run's own, or the folder's name) and the encoder.
+    """
+    if init_from is None:
+        return "none", None
+    import pandas as pd
+
+    folder = Path(init_from)
+    run = folder.parent if folder.name == ENCODER else folder
+    if (run / RESULTS).is_file():
+        first = pd.read_parquet(run / RESULTS, columns=["intermediate", "target", "encoder"]).iloc[0]
+        return str(first["target"] or first["intermediate"]), str(first["encoder"])
+    return run.resolve().name, None
+
+
+def check_checkpoint(path: str | None, resume: bool = False) -> None:
+    """Refuse what is no checkpoint of ours before Lightning tries.
+
+    Args:
+        path: What ``--ckpt_path`` says.
+        resume: Whether training shall go on from it, which takes more than weights.
+
+    Raises:
+        DataError: If there is no such file, or it cannot be read.
+        EncoderError: If it is an encoder folder.
+        ConfigError: If it holds weights only and training shall go on.
+    """
+    if path is None:
+        return
+    if Path(path).is_dir():
+        raise EncoderError(
+            f"--ckpt_path takes a checkpoint file of the same run; for the encoder in {path} use --model.init_from"
+        )
+    if not Path(path).is_file():
+        raise DataError(f"--ckpt_path: there is no file {path}")
+    import torch
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a damaged or hostile file makes of the reader
+        raise DataError(f"--ckpt_path: {path} cannot be read as a checkpoint of tensors ({error})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise DataError(f"--ckpt_path: {path} is no checkpoint of a fit")
+    if resume and "optimizer_states" not in checkpoint and "head_specs" in checkpoint:
+        raise ConfigError(
+            f"--ckpt_path: {path} holds weights only, training cannot go on from it; to start a new run from its "
+            f"encoder: 'python -m xmit export RUN --output DIR' and --model.init_from DIR"
+        )
+
+
+def export(run: Path, output: Path) -> None:
+    """Write the text encoder of a run as transformers does.
+
+    Args:
+        run: A run's folder.
+        output: Where to.
+
+    Raises:
+        DataError: If the run has neither an encoder nor a checkpoint.
+        ConfigError: If the output folder already holds another model.
+    """
+    import shutil
+
+    if (output / "config.json").exists():
+        raise ConfigError(f"{output} already holds a model: choose another folder or remove it")
+    encoder = run / ENCODER if (run / ENCODER / "config.json").is_file() else run
+    checkpoints = sorted((run / "checkpoints").glob("*.ckpt"))
+    if (encoder / "config.json").is_file():
+        shutil.copytree(encoder, output, dirs_exist_ok=True)
+    elif checkpoints:
+        MultimodalModule.load_from_checkpoint(checkpoints[0], map_location="cpu", weights_only=True).save_pretrained(
+            str(output)
+        )
+    else:
+        raise DataError(
+            f"{run} keeps no weights (neither {ENCODER}/ nor checkpoints/): give the folder of an intermediate, or fit "
+            f"again with --save_encoder true (a study keeps the encoders of its intermediates alone)"
+        )
