@@ -222,7 +222,8 @@ def test_every_official_task_is_tried_here():
 def test_a_real_run_scores_what_it_logged(real_data, tiny_encoder, tmp_path):
     words = ["--data", "xcopa", "--data.data_dir", str(real_data / "xcopa"), "--data.languages", "[id, sw]"]
     words += ["--model.encoder", tiny_encoder, "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
-    assert main(["test", *words, "--output", str(tmp_path / "run")]) == 0
+    words += ["--trainer.max_steps", "1", "--trainer.enable_model_summary", "false"]
+    assert main(["fit", *words, "--output", str(tmp_path / "run")]) == 0
     write_submission([tmp_path / "run"], tmp_path / "p", tmp_path / "l")
     logged = pd.read_parquet(tmp_path / "run" / "results.parquet").query("is_main and split == 'test'")
     found, said = scored(tmp_path)

@@ -188,7 +188,7 @@ def test_filipino_is_tagalog():
 def test_unknown_language_and_split():
     with pytest.raises(LanguageNotFoundError, match="cldr_geo"):
         CldrGeo(languages=["ht"])
-    with pytest.raises(LanguageNotFoundError):
+    with pytest.raises(ConfigError, match="'en' is its source language and has no test data"):
         CldrRetrieval(languages=["en"])
     with pytest.raises(ConfigError, match="unknown split 'dev'"):
         CldrGeo().load_split("dev", "de")
