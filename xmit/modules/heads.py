@@ -82,8 +82,9 @@ class ClassificationHead(Head):
         super().__init__(hidden_size, n_layers)
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.dense = _linear(hidden_size, hidden_size)
-        self.projection = _linear(hidden_size, num_labels)
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.projection = nn.Linear(hidden_size, num_labels)
+        _initialise(self.dense, self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_labels)`` and ``loss``."""
@@ -159,7 +160,8 @@ class TokenHead(Head):
     def __init__(self, hidden_size: int, n_layers: int, num_labels: int, dropout: float = 0.1) -> None:
         super().__init__(hidden_size, n_layers)
         self.dropout = nn.Dropout(dropout)
-        self.projection = _linear(hidden_size, num_labels)
+        self.projection = nn.Linear(hidden_size, num_labels)
+        _initialise(self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, L, num_labels)``, and ``loss`` if the batch has ``labels (B, L)``."""
@@ -181,7 +183,8 @@ class SpanHead(Head):
 
     def __init__(self, hidden_size: int, n_layers: int) -> None:
         super().__init__(hidden_size, n_layers)
-        self.projection = _linear(hidden_size, 2)
+        self.projection = nn.Linear(hidden_size, 2)
+        _initialise(self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``start`` and ``end`` ``(B, L)``, and ``loss`` if the batch has ``labels (B, 2)``."""
@@ -211,9 +214,10 @@ class ChoiceHead(Head):
     def __init__(self, hidden_size: int, n_layers: int, num_choices: int, dropout: float = 0.1) -> None:
         super().__init__(hidden_size, n_layers)
         self.num_choices = num_choices
-        self.dense = _linear(hidden_size, hidden_size)
+        self.dense = nn.Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
-        self.projection = _linear(hidden_size, 1)
+        self.projection = nn.Linear(hidden_size, 1)
+        _initialise(self.dense, self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_choices)``, and ``loss`` if the batch has ``labels (B,)``."""
@@ -228,12 +232,11 @@ class ChoiceHead(Head):
         return outputs
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    """A projection initialised as XLM-R's are."""
-    layer = nn.Linear(inputs, outputs)
-    nn.init.normal_(layer.weight, std=0.02)
-    nn.init.zeros_(layer.bias)
-    return layer
+def _initialise(*layers: nn.Linear) -> None:
+    """Start layers as XLM-R's own heads start."""
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=0.02)
+        nn.init.zeros_(layer.bias)
 
 
 HEADS: dict[str, Callable[..., Head]] = {
