@@ -185,6 +185,11 @@ def test_untrained_heads_are_not_scored(run, tmp_path, capsys):
         assert "has a head that must be trained first" in capsys.readouterr().err
 
 
+def test_a_run_may_be_called_like_the_command(tiny_encoder, tmp_path):
+    assert fit(tiny_encoder, tmp_path / "fit") == 0
+    assert len(load_results(tmp_path / "fit"))
+
+
 def test_a_finished_run_is_not_overwritten_by_another(run, tiny_encoder, capsys):
     before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
     assert fit(tiny_encoder, run, "--model.warmup=0.5") == 1

@@ -115,10 +115,11 @@ class XmitCLI(LightningCLI):
             text = self._parser(self.subcommand).dump(self.options, skip_none=False)
             output = f"runs/{self.datamodule.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
             self.options.output = output
-        folder = Path(output)
-        if self.subcommand != "fit" and (folder / DONE).is_file() and (folder / CONFIG).is_file():
-            return folder / str(self.subcommand)  # beside a finished run's own results, never in their place
-        return folder
+        return Path(output) / str(self.subcommand) if self.beside_run(Path(output)) else Path(output)
+
+    def beside_run(self, output: Path) -> bool:
+        """Whether this scores a finished run: its files then go beside that run's own, never in their place."""
+        return self.subcommand != "fit" and (output / DONE).is_file() and (output / CONFIG).is_file()
 
     @property
     def info(self) -> RunInfo:
@@ -243,7 +244,7 @@ class XmitCLI(LightningCLI):
         frames = [result_rows(frame, info, seed) for frame in model.results.values()]
         if frames:
             write_results(self.folder, pd.concat(frames, ignore_index=True), model.predictions.get("test"))
-            if self.folder.name != self.subcommand:  # a scoring beside a run is no run of its own
+            if not self.beside_run(Path(self.options.output)):  # a scoring of a run is no run of its own
                 config = identity(self.options.as_dict())
                 mark_done(self.folder, self.identity or config, {"config": config, **run_facts(self.started)})
         self.show(model, "test" if "test" in model.results else "validation")
