@@ -122,8 +122,6 @@ def random_rows(name, rng):
 def test_scores_are_those_that_the_task_logs(tmp_path, name, seed):
     assert xmit.tasks.target
     tasks = registered_tasks()
-    if name not in tasks:
-        pytest.skip(f"{name} is not registered")
     rng = random.Random(f"{name} {seed}")
     rows = {code: random_rows(name, rng) for code in rng.sample(LAYOUTS[name].all_languages, 3)}
     if LAYOUTS[name].format == "pairs":  # a file without any pair is none

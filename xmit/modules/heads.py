@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -43,7 +44,7 @@ class Encode(Protocol):
         ...
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Base of the heads.
 
     Args:
@@ -55,9 +56,9 @@ class Head(nn.Module):
         super().__init__()
         self.hidden_size, self.n_layers = hidden_size, n_layers
 
+    @abstractmethod
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Outputs for a batch by name, with ``loss`` (a scalar) where the head can be trained."""
-        raise NotImplementedError
 
 
 class ClassificationHead(Head):
