@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xmit.data.batching import Batching, EvaluationStream, Ragged, TrainingBatches
+from xmit.data.sources import find_file
 from xmit.errors import ConfigError, DataError, LanguageNotFoundError, XmitError
+from xmit.languages import LANGUAGES
 from xmit.tasks.metadata import ROLES, TaskMetadata
 
 if TYPE_CHECKING:
@@ -120,14 +123,20 @@ class Task(LightningDataModule):
 
     Args:
         languages: Languages to score, as xmit codes or the data's own; all of the metadata by default.
-        source_language: The language of training and validation; the metadata's by default.
+        source_language: The language of training and validation, or several whose data are trained on together;
+            the metadata's by default. Where the data are in one language only, others are read from translate-train
+            files, see :meth:`file`.
         data_dir: Folder with the original release files or the hub's parquet files, instead of the hub.
+        train_file: Train on this file below ``data_dir`` instead of the release's, in a format of the release's;
+            ``{language}`` in it stands for the data's own code.
+        validation_file: The same for validation.
         batch_size: Examples per update and process.
         max_length: The most tokens of an input; longer ones are cut.
         batching: How training batches are drawn, see :class:`~xmit.data.batching.TrainingBatches`.
         eval_tokens: The most tokens, padding included, of a batch that is scored; by default 16,384 on a GPU
             and 1,024 on the CPU, whose caches hold no more.
         train_examples: Train on this many examples, drawn once by the seed; all by default.
+        validation_examples: Validate on this many examples, drawn once and alike for every seed; all by default.
         num_workers: Worker processes that build batches.
         test_split: What is scored as the test: ``validation`` where the test labels are not public or not at
             hand. The source language's rows have then chosen the checkpoint too.
@@ -144,13 +153,16 @@ class Task(LightningDataModule):
     def __init__(
         self,
         languages: list[str] | None = None,
-        source_language: str | None = None,
+        source_language: str | list[str] | None = None,
         data_dir: str | None = None,
+        train_file: str | None = None,
+        validation_file: str | None = None,
         batch_size: int = 32,
         max_length: int = 128,
         batching: Batching = "padded",
         eval_tokens: int | None = None,
         train_examples: int | None = None,
+        validation_examples: int | None = None,
         num_workers: int = 0,
         test_split: Literal["test", "validation"] = "test",
     ) -> None:
@@ -160,11 +172,16 @@ class Task(LightningDataModule):
         self.name = self.metadata.name
         known = self.metadata.languages
         self.languages = [self.resolve_language(code) for code in languages] if languages else list(known)
-        self.source_language = self.resolve_language(source_language or self.metadata.source_language, source=True)
         self.data_dir = data_dir
+        self.train_file, self.validation_file = train_file, validation_file
+        sources = [source_language] if isinstance(source_language, str) else source_language
+        sources = [self.resolve_language(code, source=True) for code in sources or [self.metadata.source_language]]
+        self.source_languages = list(dict.fromkeys(sources))
+        self.source_language = self.source_languages[0]
         self.batch_size, self.max_length, self.batching = batch_size, max_length, batching
         self.eval_tokens = eval_tokens or (16384 if torch.cuda.is_available() else 1024)
-        self.train_examples, self.num_workers = train_examples, num_workers
+        self.train_examples, self.validation_examples = train_examples, validation_examples
+        self.num_workers = num_workers
         self.test_split = test_split
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.image_spec: ImageSpec | None = None
@@ -232,6 +249,11 @@ class Task(LightningDataModule):
     def resolve_language(self, code: str, source: bool = False) -> str:
         """Map an xmit code or the data's own code to the xmit code.
 
+        Args:
+            code: The code.
+            source: Whether it is trained on: then, with a ``data_dir``, any known language will do, since
+                translations may lie there.
+
         Raises:
             LanguageNotFoundError: If the task has no data in that language.
         """
@@ -240,7 +262,7 @@ class Task(LightningDataModule):
         resolved = code if code in known else native.get(code, code)
         if resolved == self.metadata.source_language and resolved not in known:
             raise ConfigError(f"task {self.metadata.name!r}: {resolved!r} is its source language and has no test data")
-        if resolved not in known:
+        if resolved not in known and not (source and self.data_dir and resolved in LANGUAGES):
             raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known)
         return resolved
 
@@ -253,6 +275,29 @@ class Task(LightningDataModule):
         """The data's own code of a language."""
         return self.metadata.language_map.get(language, language)
 
+    def file(self, split: str, language: str, *names: str, translations: Sequence[str] = ()) -> Path:
+        """Find the file of a split below ``data_dir``.
+
+        ``train_file`` and ``validation_file`` go before everything. Translations of data that are in one language
+        only are looked for by their own names, then by the original's below ``translate-train/{language}/``.
+
+        Args:
+            split: The split.
+            language: An xmit code.
+            *names: What the file of the data's own language may be called, in order of preference.
+            translations: What the files in other languages may be called.
+
+        Raises:
+            DataError: If there is none.
+        """
+        assert self.data_dir is not None
+        own = {"train": self.train_file, "validation": self.validation_file}.get(split)
+        if own:
+            names = (own.replace("{language}", self.native(language)),)
+        elif language != self.metadata.source_language:
+            names = (*translations, *(f"translate-train/{self.native(language)}/{name}" for name in names))
+        return find_file(self.data_dir, *names, task=self.name, hub=self.metadata.dataset)
+
     def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:
         """Take the tokenizer, and how images are to be given, from the module. Called in its ``setup``."""
         if tokenizer is not self.tokenizer or image_spec is not self.image_spec:
@@ -260,8 +305,8 @@ class Task(LightningDataModule):
         self.tokenizer, self.image_spec = tokenizer, image_spec
 
     def split_languages(self, split: str) -> list[str]:
-        """The languages of a split: targets are tested in all, everything else is the source language's."""
-        return self.languages if split == "test" else [self.source_language]
+        """The languages of a split: targets are tested in all, everything else is in the source languages."""
+        return self.languages if split == "test" else self.source_languages
 
     def table(self, split: str) -> datasets.Dataset:
         """The rows of a split, all its languages, with a column ``language``; loaded once."""
@@ -274,9 +319,13 @@ class Task(LightningDataModule):
                 self._check(part, split, language)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
-            if split == "train" and self.train_examples is not None and self.train_examples < len(table):
-                rng = np.random.default_rng(torch.initial_seed() % 2**63)
-                table = table.select(np.sort(rng.permutation(len(table))[: self.train_examples]))
+            wanted, seed = {
+                "train": (self.train_examples, torch.initial_seed() % 2**63),
+                "validation": (self.validation_examples, 0),
+            }.get(split, (None, 0))
+            if wanted is not None and wanted < len(table):
+                rng = np.random.default_rng(seed)
+                table = table.select(np.sort(rng.permutation(len(table))[:wanted]))
             self._tables[split] = table
         return self._tables[split]
 

@@ -32,6 +32,8 @@ class TaskMetadata:
         language_map: From our codes to the data's own where they differ; the latter are accepted on input.
         overlaps: Names of tasks that share items or images with this one.
         benchmark_version: Such as ``"xtreme-r"``; empty where the task belongs to no benchmark.
+        sizes: How many rows the published splits have in the source language, by split, after rows without a label
+            are dropped. The planner estimates with them; a ``data_dir`` that holds another number is warned about.
 
     Raises:
         ConfigError: If a field is empty or contradicts another.
@@ -51,6 +53,7 @@ class TaskMetadata:
     language_map: Mapping[str, str] = field(default_factory=dict)
     overlaps: tuple[str, ...] = ()
     benchmark_version: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         empty = [k for k in ("name", "roles", "languages", "main_score", "dataset", "license") if not getattr(self, k)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from xmit.data.readers import read_csv, read_jsonl, read_tsv
 from xmit.data.sources import find_file, labels_to_ids, load_hub
@@ -27,26 +27,18 @@ class NLITask(SequenceClassificationTask):
     English validation split unless the data have an English one of their own. With ``data_dir`` MNLI is read
     from XTREME's ``xnli/train-en.tsv`` or MultiNLI's own ``multinli_1.0_train.jsonl``.
 
-    Args:
-        train_file: Train on this file below ``data_dir`` instead: CSV with a header (``premise``,
-            ``hypothesis``, ``label``), TSV without, or jsonl as MultiNLI's.
-        pooling: See :class:`~xmit.tasks.classification.SequenceClassificationTask`, as for all further arguments.
+    A ``train_file`` is CSV with a header (``premise``, ``hypothesis``, ``label``), TSV without, or jsonl as MultiNLI's.
     """
 
     label_names: ClassVar[tuple[str, ...]] = LABELS
     text_columns: ClassVar[tuple[str, ...]] = ("premise", "hypothesis")
-
-    def __init__(self, train_file: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.train_file = train_file
 
     def mnli(self) -> datasets.Dataset:
         """MNLI's training split."""
         if not self.data_dir:
             rows = load_hub("nyu-mll/glue", config="mnli", split="train", rows=XNLI_ROWS["train"], label_names=LABELS)
             return nli_table(rows.to_dict(), "mnli", range(len(rows)))
-        files = (self.train_file,) if self.train_file else MNLI_FILES
-        columns = read_pairs(find_file(self.data_dir, *files, task=self.name, hub="nyu-mll/glue"))
+        columns = read_pairs(self.file("train", self.metadata.source_language, *MNLI_FILES))
         return nli_table(columns, "mnli", range(len(columns["label"])))
 
     def xnli(self, split: str, language: str) -> datasets.Dataset:
