@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 Batching = Literal["padded", "grouped"]
 
@@ -99,8 +99,25 @@ class EvaluationStream(Sampler[list[int]]):
         return len(self._mine())
 
 
+class BatchStream(Protocol):
+    """The training batches of one task, epoch by epoch; on several processes each sees its share of every batch."""
+
+    epoch: int
+    """Whose batches the next iteration gives; it then goes up by one."""
+    start_batch: int
+    """How many batches the next iteration leaves out at its beginning, for runs that go on; it then is 0 again."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Item numbers, a batch at a time."""
+        ...
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        ...
+
+
 class TrainingBatches(Sampler[list[int]]):
-    """Random batches of a fixed number of examples, another order in every epoch.
+    """Random batches of a fixed number of examples, another order in every epoch (a :class:`BatchStream`).
 
     Args:
         lengths: The length of each example in tokens, ``(n,)``.
@@ -121,7 +138,7 @@ class TrainingBatches(Sampler[list[int]]):
     ) -> None:
         self.lengths, self.batch_size, self.batching, self.seed = lengths, batch_size, batching, seed
         self.drop_last = drop_last
-        self.epoch = 0
+        self.epoch = self.start_batch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; Lightning calls this."""
@@ -130,6 +147,7 @@ class TrainingBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng((self.seed, self.epoch))
         self.epoch += 1  # for loops that never call set_epoch
+        start, self.start_batch = self.start_batch, 0
         order = rng.permutation(len(self.lengths))
         rank, world = _world()
         size = self.batch_size * world
@@ -142,7 +160,7 @@ class TrainingBatches(Sampler[list[int]]):
             batches.pop()  # every process must make the same number of updates
         if self.batching == "grouped":
             batches = [batches[i] for i in rng.permutation(len(batches))]
-        for batch in batches:
+        for batch in batches[start:]:
             yield batch[rank::world].tolist()
 
     def __len__(self) -> int:
@@ -150,3 +168,30 @@ class TrainingBatches(Sampler[list[int]]):
         size = self.batch_size * world
         full, rest = divmod(len(self.lengths), size)
         return full + (1 if rest and (full == 0 or not (self.drop_last or world > 1)) else 0)
+
+
+class TrainingLoader(DataLoader[Any]):
+    """A DataLoader over a :class:`BatchStream` that knows where it stands, so that a run can go on from there.
+
+    Lightning keeps the state of a loader that has one in its checkpoints. Batches count when they are handed out, not
+    when a worker prepares them.
+    """
+
+    handed_out = 0
+    _start = 0
+
+    def __iter__(self) -> Any:
+        """Batches of one epoch, or of what is left of it."""
+        self.sampler.start_batch = self.handed_out = self._start  # type: ignore[attr-defined]
+        self._start = 0
+        for batch in super().__iter__():
+            self.handed_out += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch are behind us."""
+        return {"handed_out": self.handed_out}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next iteration where another loader stood; one that was through begins a new epoch."""
+        self._start = state["handed_out"] if state["handed_out"] < len(self) else 0

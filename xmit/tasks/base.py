@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from xmit.data.batching import Batching, EvaluationStream, Ragged, TrainingBatches
+from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches
 from xmit.data.sources import find_file
 from xmit.errors import ConfigError, DataError, LanguageNotFoundError, XmitError
 from xmit.languages import LANGUAGES
+from xmit.tasks.datamodule import TaskData
+from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
 from xmit.tasks.metadata import ROLES, TaskMetadata
 
 if TYPE_CHECKING:
@@ -28,77 +27,7 @@ if TYPE_CHECKING:
 
     from xmit.modules.vision import ImageSpec
 
-__all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskMetadata"]
-
-Batch = dict[str, Any]
-"""``task``: name; ``item``: stream positions ``(B,)``; encoder inputs by side, each with ``input_ids`` and
-``attention_mask`` ``(B, L)`` and perhaps ``image``; ``labels`` where there are any."""
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """What a module must put on the encoder for a task; plain values, so it can lie in a checkpoint.
-
-    Args:
-        kind: A head of :data:`xmit.modules.heads.HEADS`.
-        options: Its arguments.
-    """
-
-    kind: str
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain dicts."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Score:
-    """One value of one metric in one language.
-
-    Args:
-        language: Language code, or a summary such as ``all``.
-        metric: Name of the metric.
-        value: The value; NaN where undefined.
-        n: How many examples stand behind it.
-        reason: Why the value is NaN.
-    """
-
-    language: str
-    metric: str
-    value: float
-    n: int
-    reason: str = ""
-
-
-@dataclass
-class Examples:
-    """One split with all its languages, tokenised.
-
-    Args:
-        ids: The id of each example, equal over languages where the data are parallel.
-        languages: The language of each example.
-        text: Encoder inputs by side, one sequence an item; most tasks have the one side ``text``.
-        labels: Label of each item ``(n,)``, or None.
-        images: Content keys of the images by side, one a item.
-        extra: Whatever the family needs again when it decodes.
-    """
-
-    ids: list[str]
-    languages: list[str]
-    text: dict[str, Ragged]
-    labels: Tensor | None = None
-    images: dict[str, list[str]] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens an item, its longest side counted, ``(n,)``."""
-        lengths: npt.NDArray[np.int64] = np.max([side.lengths for side in self.text.values()], axis=0)
-        return lengths
-
-    def __len__(self) -> int:
-        return len(next(iter(self.text.values())))
+__all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskData", "TaskMetadata"]
 
 
 class _Batches(Dataset[Batch]):
@@ -114,11 +43,7 @@ class _Batches(Dataset[Batch]):
         return self.task.collate(self.examples, items)
 
 
-def _identity(batch: Any) -> Any:
-    return batch
-
-
-class Task(LightningDataModule):
+class Task(TaskData):
     """Base of all tasks. Subclass a family, declare ``metadata`` and implement :meth:`load_split`.
 
     Args:
@@ -239,12 +164,13 @@ class Task(LightningDataModule):
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """The tasks behind this datamodule by name: here only itself, in a mixture several."""
+        """Only itself; in a mixture there are several."""
         return {self.name: self}
 
-    def head_specs(self) -> dict[str, HeadSpec]:
-        """One head spec per task."""
-        return {self.name: self.head_spec()}
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What the metadata say."""
+        return self.metadata.roles
 
     def resolve_language(self, code: str, source: bool = False) -> str:
         """Map an xmit code or the data's own code to the xmit code.
@@ -299,7 +225,7 @@ class Task(LightningDataModule):
         return find_file(self.data_dir, *names, task=self.name, hub=self.metadata.dataset)
 
     def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:
-        """Take the tokenizer, and how images are to be given, from the module. Called in its ``setup``."""
+        """Take the tokenizer, and how images are to be given, from the module."""
         if tokenizer is not self.tokenizer or image_spec is not self.image_spec:
             self._examples.clear()
         self.tokenizer, self.image_spec = tokenizer, image_spec
@@ -391,11 +317,19 @@ class Task(LightningDataModule):
             batch["labels"] = examples.labels[torch.as_tensor(items)]
         return batch
 
+    def train_batches(self, drop_last: bool = False) -> BatchStream:
+        """The training split's batches.
+
+        Args:
+            drop_last: Leave out a last batch that is not full.
+        """
+        seed = torch.initial_seed() % 2**63
+        lengths = self.examples("train").lengths
+        return TrainingBatches(lengths, self.batch_size, self.batching, seed, drop_last)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random batches of the training split."""
-        examples = self.examples("train")
-        seed = torch.initial_seed() % 2**63
-        return self._loader(examples, TrainingBatches(examples.lengths, self.batch_size, self.batching, seed))
+        return self.loader(_Batches(self, self.examples("train")), self.train_batches(), training=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The source language's validation split, longest batches first."""
@@ -410,18 +344,11 @@ class Task(LightningDataModule):
         return self._evaluation("test")
 
     def _evaluation(self, split: str) -> DataLoader[Batch]:
-        examples = self.examples(split)
-        return self._loader(examples, EvaluationStream(examples.lengths, self.eval_tokens))
+        return self.loader(_Batches(self, self.examples(split)), self.evaluation_batches(split))
 
-    def _loader(self, examples: Examples, batches: Sampler[list[int]]) -> DataLoader[Batch]:
-        return DataLoader(
-            _Batches(self, examples),
-            sampler=batches,
-            batch_size=None,  # the sampler already yields whole batches
-            collate_fn=_identity,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def evaluation_batches(self, split: str) -> EvaluationStream:
+        """A split's batches for scoring."""
+        return EvaluationStream(self.examples(split).lengths, self.eval_tokens)
 
     # -- for people --------------------------------------------------------------------------------------
 

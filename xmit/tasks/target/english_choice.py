@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
-from xmit.data.batching import TrainingBatches
+from xmit.data.batching import BatchStream, TrainingBatches
 from xmit.data.readers import read_csv, read_jsonl, read_lines
 from xmit.data.sources import find_file, load_hub
 from xmit.errors import DataError
-from xmit.tasks.base import Batch
 from xmit.tasks.multiple_choice import MultipleChoiceTask
 from xmit.tasks.parallel import Columns
 
@@ -156,6 +155,8 @@ def numbers(values: Sequence[Any], where: str, n: int, first: int = 1) -> list[i
 class Stages(Sampler[list[int]]):
     """One stage of training after the other in a single pass, each with an order of its own in every round.
 
+    A :class:`~xmit.data.batching.BatchStream`.
+
     Args:
         lengths: The length of each example in tokens, ``(n,)``.
         stage: The stage of each example, ``(n,)``; lower ones come first.
@@ -169,12 +170,17 @@ class Stages(Sampler[list[int]]):
         items = [np.flatnonzero(stage == s) for s in np.unique(stage)]
         self.stages = [(own, TrainingBatches(lengths[own], **options)) for own in items]
         self.rounds = rounds
+        self.epoch = self.start_batch = 0
 
     def __iter__(self) -> Iterator[list[int]]:
+        start, self.start_batch = self.start_batch, 0
         for own, batches in self.stages:
+            batches.epoch = self.epoch * self.rounds
             for _ in range(self.rounds):
+                batches.start_batch, start = min(start, len(batches)), max(0, start - len(batches))
                 for batch in batches:
                     yield own[batch].tolist()
+        self.epoch += 1
 
     def __len__(self) -> int:
         return self.rounds * sum(len(batches) for _, batches in self.stages)
@@ -208,12 +214,12 @@ class StagedChoiceTask(MultipleChoiceTask):
         siqa = social_iqa(self.data_dir, "train", self.name)
         return siqa if self.train_from == "siqa" else datasets.concatenate_datasets([siqa, copa])
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_batches(self, drop_last: bool = False) -> BatchStream:
         """Random batches, those of Social IQa before those of COPA."""
         if self.train_from != "siqa+copa":
-            return super().train_dataloader()
+            return super().train_batches(drop_last)
         examples = self.examples("train")
         stage = np.array([not i.startswith("siqa") for i in examples.ids], dtype=np.int64)
         seed = torch.initial_seed() % 2**63
-        options = {"batch_size": self.batch_size, "batching": self.batching, "seed": seed}
-        return self._loader(examples, Stages(examples.lengths, stage, self.rounds, **options))
+        options = {"batch_size": self.batch_size, "batching": self.batching, "seed": seed, "drop_last": drop_last}
+        return Stages(examples.lengths, stage, self.rounds, **options)

@@ -1,0 +1,71 @@
+"""What a run trains on and scores: the common base of a Task and of a mixture of several."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from xmit.data.batching import TrainingLoader
+from xmit.tasks.examples import Batch, HeadSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from transformers import PreTrainedTokenizerBase
+
+    from xmit.modules.vision import ImageSpec
+    from xmit.tasks.base import Task
+
+
+class TaskData(LightningDataModule, ABC):
+    """One task or several, as the module and the command line see them."""
+
+    name: str
+    """The name in result rows: a task's registry name, or the mixture's own."""
+    num_workers: int
+    """Worker processes that build batches."""
+
+    @property
+    @abstractmethod
+    def tasks(self) -> Mapping[str, Task]:
+        """The tasks by name."""
+
+    @property
+    @abstractmethod
+    def roles(self) -> tuple[str, ...]:
+        """What the run is for, of :data:`~xmit.tasks.metadata.ROLES`."""
+
+    def head_specs(self) -> dict[str, HeadSpec]:
+        """One head spec per task."""
+        return {name: task.head_spec() for name, task in self.tasks.items()}
+
+    @abstractmethod
+    def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:
+        """Take the tokenizer, and how images are to be given, from the module. Called in its ``setup``."""
+
+    def loader(self, batches: Dataset[Batch], sampler: Any, training: bool = False) -> DataLoader[Batch]:
+        """A loader of whole batches.
+
+        Args:
+            batches: Builds a batch from what the sampler yields.
+            sampler: Yields whole batches, not items.
+            training: Whether a checkpoint must know where in it a run stands.
+        """
+        kind: type[DataLoader[Batch]] = TrainingLoader if training else DataLoader
+        return kind(
+            batches,
+            sampler=sampler,
+            batch_size=None,  # the sampler already yields whole batches
+            collate_fn=_identity,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # of its own: the global one must be the same in a run that is resumed
+        )
+
+
+def _identity(batch: Any) -> Any:
+    return batch
