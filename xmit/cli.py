@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import io
+import json
 import sys
 import time
 import warnings
@@ -25,7 +26,7 @@ from xmit.files import atomic_write, write_text
 from xmit.metrics import robustness_summary
 from xmit.modules.module import MAIN_SCORE, MultimodalModule
 from xmit.registry import registered_tasks
-from xmit.runs import check_checkpoint, identity, origin, run_facts, run_logger
+from xmit.runs import check_checkpoint, identity, origin, resumable, run_facts, run_logger
 from xmit.study.results import (
     CONFIG,
     DONE,
@@ -36,7 +37,8 @@ from xmit.study.results import (
     result_rows,
     write_results,
 )
-from xmit.tasks.base import Task
+from xmit.tasks.base import Task, TaskData
+from xmit.tasks.mixture import TaskMixture
 from xmit.trainer import Trainer
 
 assert xmit.tasks  # short class names on the command line are those of imported classes
@@ -62,7 +64,7 @@ class XmitCLI(LightningCLI):
         each = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
         super().__init__(
             MultimodalModule,
-            Task,
+            TaskData,
             trainer_class=Trainer,
             subclass_mode_data=True,
             save_config_callback=None,  # written by us: the run's folder is ours, also without a logger
@@ -98,6 +100,13 @@ class XmitCLI(LightningCLI):
             default=None,
             help="fit: write encoder/ (default: for intermediate tasks)",
         )
+        parser.add_argument(
+            "--save_every",
+            type=int | None,
+            default=None,
+            help="fit: updates between full checkpoints, checkpoints/last.ckpt, from which --ckpt_path goes on "
+            "(default: after every validation; in a study's cell, or with 0, none)",
+        )
         parser.add_class_arguments(RunInfo, "run")
 
     # -- the run's parts -------------------------------------------------------------------------------------
@@ -125,20 +134,24 @@ class XmitCLI(LightningCLI):
     def info(self) -> RunInfo:
         """The run's place in a study, or what can be told without one."""
         run = self.config_init[self.config.subcommand].run
-        roles = self.datamodule.metadata.roles
+        roles = self.datamodule.roles
         intermediate, encoder = origin(self.options.model.init_from)
+        role = run.role or ("target" if "target" in roles else "intermediate")
         return RunInfo(
             run.study,
             run.cell,
-            run.role or ("target" if "target" in roles else "intermediate"),
-            run.intermediate or intermediate,
+            role,
+            run.intermediate or (intermediate if role == "target" else self.datamodule.name),
             run.encoder or encoder or self.options.model.encoder,
         )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the trainer with the run's checkpoints and log in the run's folder."""
+        resume_at = None
         if self.subcommand == "fit":
             self.keep_finished()  # before the log of that run is begun anew
+            resume_at = check_checkpoint(self.options.ckpt_path, self.options.as_dict())
+            self.model.run_config = json.dumps(resumable(self.options.as_dict()), sort_keys=True)
         config = self._get(self.config_init, "trainer", default={})
         callbacks: list[pl.Callback] = list(self.extra_callbacks)
         own = config.get("callbacks") or []
@@ -149,21 +162,32 @@ class XmitCLI(LightningCLI):
             )  # fmt: skip
             if config.get("enable_checkpointing") is not False and not config.get("fast_dev_run"):
                 callbacks.append(self.best)
+                callbacks += self.last_checkpoint()
         if config.get("logger") is None:
-            kwargs["logger"] = run_logger(self.folder) if self.subcommand == "fit" else False
+            kwargs["logger"] = run_logger(self.folder, resume_at) if self.subcommand == "fit" else False
         trainer_config = {**config, **kwargs, "default_root_dir": config.get("default_root_dir") or str(self.folder)}
         return self._instantiate_trainer(trainer_config, callbacks)
 
+    def last_checkpoint(self) -> list[ModelCheckpoint]:
+        """What keeps the checkpoint that an interrupted run goes on from."""
+        every = self.options.save_every
+        if every == 0 or (every is None and self.options.run.study):
+            return []
+        return [
+            ModelCheckpoint(
+                self.folder / "checkpoints", "last", every_n_train_steps=every, enable_version_counter=False
+            )
+        ]
+
     # -- subcommands -----------------------------------------------------------------------------------------
 
-    def fit(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
+    def fit(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
         info, trainer = self.info, self.trainer
-        check_checkpoint(ckpt_path, resume=True)
         self.write_config(CONFIG)
         if datamodule.trains:
             trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
-            best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+            best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None  # the first: not last.ckpt
             if best is None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 warnings.warn(
                     f"nothing was validated in {trainer.global_step} updates, so the last weights are kept and scored: "
@@ -180,20 +204,20 @@ class XmitCLI(LightningCLI):
                 model.save_pretrained(str(self.folder / ENCODER))
             self.write(model, info)
 
-    def validate(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
+    def validate(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Score the source language's validation split."""
         self.check_trained(ckpt_path)
         self.trainer.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
         self.show(model, "validation")
 
-    def test(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
+    def test(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Score the test split in every language."""
         self.check_trained(ckpt_path)
         self.trainer.test(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
         self.write_config("test.yaml")
         self.write(model, self.info)
 
-    def predict(self, model: MultimodalModule, datamodule: Task, ckpt_path: str | None = None, **_: Any) -> None:
+    def predict(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Write the prediction rows of the test split in every language."""
         self.check_trained(ckpt_path)
         self.trainer.predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
@@ -259,7 +283,7 @@ class XmitCLI(LightningCLI):
         for name, part in rows[rows.is_main].groupby("task", sort=False):
             values = dict(zip(part["language"], part["value"], strict=True))
             if len(values) > 1:
-                summary = robustness_summary(values, source_language=self.datamodule.source_language)
+                summary = robustness_summary(values, source_language=self.datamodule.tasks[name].source_language)
                 for key in ("mean", "zero_shot_mean", "low_resource_mean"):
                     sys.stdout.write(f"{name}: {key} {summary[key]:.4f} over {summary['n'][key]} languages\n")
         if (self.folder / "results.parquet").exists():
@@ -284,7 +308,8 @@ def resolve_names(args: list[str]) -> list[str]:
 
 def _resolve_name(name: str) -> str:
     tasks = registered_tasks()
-    by_class = {cls.__name__: cls for cls in tasks.values()}
+    by_class: dict[str, type[TaskData]] = {cls.__name__: cls for cls in tasks.values()}
+    by_class[TaskMixture.__name__] = TaskMixture
     if name in tasks or name in by_class:
         return class_path(tasks.get(name) or by_class[name])
     if name.isidentifier():
@@ -301,7 +326,7 @@ def _resolve_name(name: str) -> str:
     return name
 
 
-def class_path(cls: type[Task]) -> str:
+def class_path(cls: type[TaskData]) -> str:
     """The shortest public path of a task class, so that configs outlive a move of the file."""
     if getattr(xmit.tasks, cls.__name__, None) is cls:
         return f"xmit.tasks.{cls.__name__}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import time
 from pathlib import Path
@@ -12,10 +14,21 @@ from lightning.pytorch.loggers import CSVLogger
 
 import xmit
 from xmit.errors import ConfigError, DataError, EncoderError
+from xmit.files import write_text
 from xmit.modules.module import MultimodalModule
 from xmit.study.results import ENCODER, RESULTS
 
-NOT_IN_IDENTITY = ("output", "overwrite", "run", "no_test", "save_encoder", "config", "ckpt_path", "weights_only")
+NOT_IN_IDENTITY = (
+    "output",
+    "overwrite",
+    "run",
+    "no_test",
+    "save_encoder",
+    "save_every",
+    "config",
+    "ckpt_path",
+    "weights_only",
+)
 NOT_IN_IDENTITY_TRAINER = (
     "logger",
     "enable_progress_bar",
@@ -32,10 +45,15 @@ def identity(config: dict[str, Any]) -> str:
     Args:
         config: The config of a ``fit``.
     """
+    text = json.dumps(settings(config), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a ``fit`` config that determines its outcome."""
     kept = {k: v for k, v in config.items() if k not in NOT_IN_IDENTITY}
     kept["trainer"] = {k: v for k, v in (config.get("trainer") or {}).items() if k not in NOT_IN_IDENTITY_TRAINER}
-    text = json.dumps(kept, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return kept
 
 
 def run_facts(started: float) -> dict[str, Any]:
@@ -59,13 +77,34 @@ def run_facts(started: float) -> dict[str, Any]:
     }
 
 
-def run_logger(folder: Path) -> CSVLogger:
-    """The CSV log of a run, ``log.csv`` in its folder."""
+def run_logger(folder: Path, resume_at: int | None = None) -> CSVLogger:
+    """The CSV log of a run, ``log.csv`` in its folder.
+
+    Args:
+        folder: The run's folder.
+        resume_at: The updates already made in a run that goes on: their lines are kept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "log.csv").unlink(missing_ok=True)
+    path = folder / "log.csv"
     logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=50)
-    logger.experiment.metrics_file_path = str(folder / "log.csv")
+    logger.experiment.metrics_file_path = str(path)
+    if resume_at is not None and path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        logger.experiment.metrics_keys = list(rows[0]) if rows else []  # the writer adds new columns to these
+        kept = [row for row in rows if int(row["step"] or 0) < resume_at]
+        write_text(path, _csv_text(logger.experiment.metrics_keys, kept))
+    else:
+        path.unlink(missing_ok=True)
     return logger
+
+
+def _csv_text(columns: list[str], rows: list[dict[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def origin(init_from: str | None) -> tuple[str, str | None]:
@@ -89,20 +128,24 @@ def origin(init_from: str | None) -> tuple[str, str | None]:
     return run.resolve().name, None
 
 
-def check_checkpoint(path: str | None, resume: bool = False) -> None:
+def check_checkpoint(path: str | None, config: dict[str, Any] | None = None) -> int | None:
     """Refuse what is no checkpoint of ours before Lightning tries.
 
     Args:
         path: What ``--ckpt_path`` says.
-        resume: Whether training shall go on from it, which takes more than weights.
+        config: The settings of the run that shall go on from it, if training shall go on; they must be the
+            checkpoint's, because optimizer, schedule and data order are.
+
+    Returns:
+        The updates made so far.
 
     Raises:
         DataError: If there is no such file, or it cannot be read.
-        EncoderError: If it is an encoder folder.
+        EncoderError: If it is an encoder folder, or the checkpoint of another run.
         ConfigError: If it holds weights only and training shall go on.
     """
     if path is None:
-        return
+        return None
     if Path(path).is_dir():
         raise EncoderError(
             f"--ckpt_path takes a checkpoint file of the same run; for the encoder in {path} use --model.init_from"
@@ -117,11 +160,51 @@ def check_checkpoint(path: str | None, resume: bool = False) -> None:
         raise DataError(f"--ckpt_path: {path} cannot be read as a checkpoint of tensors ({error})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(f"--ckpt_path: {path} is no checkpoint of a fit")
-    if resume and "optimizer_states" not in checkpoint and "head_specs" in checkpoint:
-        raise ConfigError(
-            f"--ckpt_path: {path} holds weights only, training cannot go on from it; to start a new run from its "
-            f"encoder: 'python -m xmit export RUN --output DIR' and --model.init_from DIR"
+    if config is not None and "head_specs" in checkpoint:
+        if "optimizer_states" not in checkpoint:
+            raise ConfigError(
+                f"--ckpt_path: {path} holds weights only, training cannot go on from it (checkpoints/last.ckpt of an "
+                f"interrupted run can); to start a new run from its encoder: 'python -m xmit export RUN --output DIR' "
+                f"and --model.init_from DIR"
+            )
+        if checkpoint.get("run_config"):
+            _check_same_run(json.loads(checkpoint["run_config"]), resumable(config), path)
+    return int(checkpoint.get("global_step", 0))
+
+
+def resumable(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that must not change when a run goes on: not where it runs and where its data lie.
+
+    Args:
+        config: The config of a ``fit``.
+    """
+    kept: dict[str, Any] = json.loads(json.dumps(settings(config), sort_keys=True, default=str))
+    for name in ("accelerator", "callbacks"):
+        kept["trainer"].pop(name, None)
+    return kept
+
+
+def _check_same_run(there: Any, here: Any, path: str) -> None:
+    different = [
+        f"{key} ({there_flat.get(key)!r} there, {here_flat.get(key)!r} here)"
+        for there_flat, here_flat in [(_flat(there), _flat(here))]
+        for key in sorted({*there_flat, *here_flat})
+        if there_flat.get(key) != here_flat.get(key) and key.rpartition(".")[2] not in ("data_dir", "num_workers")
+    ]
+    if different:
+        more = f" and {len(different) - 4} more" if len(different) > 4 else ""
+        raise EncoderError(
+            f"--ckpt_path: {path} is of a run with other settings: {', '.join(different[:4])}{more}. --ckpt_path only "
+            f"resumes the same run; to start a new one from its encoder: 'python -m xmit export RUN --output DIR' and "
+            f"--model.init_from DIR"
         )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted keys."""
+    if isinstance(value, dict):
+        return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}{key}.").items()}
+    return {prefix[:-1]: value}
 
 
 def export(run: Path, output: Path) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
@@ -18,6 +20,7 @@ from xmit.metrics.store import PredictionStore
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import FusionConfig, PrefixFusion
 from xmit.modules.heads import Encoded, Head, build_head
+from xmit.modules.random_state import random_state, restore_random_state
 from xmit.modules.vision import ImageSpec, VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Score, Task
 
@@ -86,6 +89,9 @@ class MultimodalModule(LightningModule):
         self.predictions: dict[str, pd.DataFrame] = {}
         self._specs: dict[str, HeadSpec] = {}
         self._not_finite = torch.zeros((), dtype=torch.int64)
+        self._resume_random: list[dict[str, Any]] | None = None
+        self.run_config: str | None = None
+        """The run's settings as JSON, for its checkpoints; the command line sets it."""
 
     # -- building ------------------------------------------------------------------------------------------
 
@@ -101,17 +107,20 @@ class MultimodalModule(LightningModule):
         return load_tokenizer(self.encoder_source)
 
     @property
-    def tasks(self) -> dict[str, Task]:
+    def tasks(self) -> Mapping[str, Task]:
         """The tasks of the datamodule that is being run."""
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is None:
             raise ConfigError("give the trainer a task: trainer.fit(module, task), not dataloaders")
-        tasks: dict[str, Task] = datamodule.tasks
+        tasks: Mapping[str, Task] = datamodule.tasks
         return tasks
 
     def setup(self, stage: str) -> None:
         """Hand the tokenizer and the image spec to the tasks."""
-        assert self.tasks
+        strategy = self.trainer.strategy
+        if len(self.tasks) > 1 and isinstance(strategy, DDPStrategy):
+            # a batch is of one task, and the heads of the others get no gradient
+            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         self.trainer.datamodule.bind(self.tokenizer, self.image_spec)  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
@@ -224,6 +233,12 @@ class MultimodalModule(LightningModule):
         """Nothing went wrong yet."""
         self._not_finite = torch.zeros((), dtype=torch.int64, device=self.device)
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """After resuming, go on with the random numbers of the run that was interrupted."""
+        if self._resume_random is not None:
+            restore_random_state(self._resume_random)
+            self._resume_random = None
+
     def on_train_end(self) -> None:
         """Look at the last losses."""
         self._check_finite()
@@ -267,7 +282,8 @@ class MultimodalModule(LightningModule):
             rows += [self._row(task, split, score) for score in scores]
             values = {f"{name}/{s.language}/{s.metric}": s.value for s in scores}
             self.log_dict(values, add_dataloader_idx=False)
-            main.append(values.get(f"{name}/{task.source_language}/{task.metadata.main_score}", math.nan))
+            sources = [f"{name}/{code}/{task.metadata.main_score}" for code in task.split_languages("validation")]
+            main.append(sum(values.get(key, math.nan) for key in sources) / len(sources))
         self.results[split] = pd.DataFrame(rows)
         self.predictions[split] = pd.concat(frames, ignore_index=True)
         if split == "validation":
@@ -337,8 +353,11 @@ class MultimodalModule(LightningModule):
     # -- checkpoints and encoders ----------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the head specs into the checkpoint."""
+        """Write the head specs into the checkpoint; what training goes on from also has its random state."""
         checkpoint["head_specs"] = {name: spec.to_dict() for name, spec in self._specs.items()}
+        if "optimizer_states" in checkpoint:
+            checkpoint["random_state"] = random_state()
+            checkpoint["run_config"] = self.run_config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other tasks; build what is needed to take its weights."""
@@ -352,6 +371,19 @@ class MultimodalModule(LightningModule):
                 f"the checkpoint was trained on {', '.join(specs) or 'something else'}, this run is on "
                 f"{', '.join(self._specs)}: --ckpt_path only resumes or scores the same run. To start from another "
                 f"run's encoder use --model.init_from RUN"
+            )
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._check_resumed(checkpoint)
+            self._resume_random = checkpoint.get("random_state")
+
+    def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with other settings: optimizer and schedule would keep the checkpoint's without a word."""
+        there, here = checkpoint.get("hyper_parameters", {}), dict(self.hparams)
+        other = [f"{k} (there {there[k]!r}, here {here.get(k)!r})" for k in there if k in here and there[k] != here[k]]
+        if other:
+            raise EncoderError(
+                f"a resumed run must have the checkpoint's settings, but these differ: {', '.join(other)}. Repeat "
+                f"them; or begin a new run from its encoder with --model.init_from RUN"
             )
 
     def save_pretrained(self, folder: str) -> None:

@@ -14,7 +14,8 @@ import yaml
 
 from xmit.errors import StudyError, did_you_mean
 from xmit.registry import registered_tasks
-from xmit.tasks.base import Task
+from xmit.tasks.base import Task, TaskData
+from xmit.tasks.mixture import TaskMixture
 
 BASELINE = "none"
 KEYS = ("name", "encoder", "seeds", "intermediates", "targets", "configs", "model", "trainer", "data")
@@ -147,7 +148,7 @@ def _entries(value: Any, what: str, path: Path) -> dict[str, dict[str, Any]]:
 
 def _config(
     study: Mapping[str, Any], folder: Path, name: str, entry: Mapping[str, Any], path: Path
-) -> tuple[dict[str, Any], type[Task]]:
+) -> tuple[dict[str, Any], type[TaskData]]:
     """The fit config of a task in a study, and the task's class."""
     file = path.parent / entry["config"] if "config" in entry else folder / f"{name}.yaml"
     if not file.is_file():
@@ -175,8 +176,8 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def task_class(config: Mapping[str, Any], where: str) -> type[Task]:
-    """The task class that a fit config names, by registry name, class name or class path.
+def task_class(config: Mapping[str, Any], where: str) -> type[TaskData]:
+    """The class of the task, or of the mixture, that a fit config names: registry name, class name or class path.
 
     Raises:
         StudyError: If there is none.
@@ -188,6 +189,8 @@ def task_class(config: Mapping[str, Any], where: str) -> type[Task]:
     by_class = {cls.__name__: cls for cls in tasks.values()}
     if asked in tasks:
         return tasks[asked]
+    if asked == TaskMixture.__name__:
+        return TaskMixture
     module, _, name = asked.rpartition(".")
     if module:
         import importlib
@@ -196,12 +199,28 @@ def task_class(config: Mapping[str, Any], where: str) -> type[Task]:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise StudyError(f"{where}: the task {asked!r} cannot be imported: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, Task)):
+        if not (isinstance(found, type) and issubclass(found, TaskData)):
             raise StudyError(f"{where}: {asked!r} is no Task")
         return found
     if name in by_class:
         return by_class[name]
     raise StudyError(f"{where}: unknown task {asked!r}.{did_you_mean(asked, [*tasks, *by_class])}")
+
+
+def part_classes(config: Mapping[str, Any], cls: type[TaskData], where: str) -> list[type[Task]]:
+    """The classes of the tasks behind a fit config: one, or those of its mixture.
+
+    Raises:
+        StudyError: If a mixture names a task that there is not, or none.
+    """
+    if issubclass(cls, Task):
+        return [cls]
+    named = (config["data"].get("init_args") or {}).get("tasks") or []
+    parts = [{"data": part if isinstance(part, Mapping) else {"class_path": part}} for part in named]
+    found = [part for inner in parts for part in part_classes(inner, task_class(inner, where), where)]
+    if not found:
+        raise StudyError(f"{where}: the mixture names no tasks; say 'tasks: [{{class_path: …}}, …]'")
+    return found
 
 
 def _cell(
@@ -211,15 +230,16 @@ def _cell(
     target: str,
     seed: int,
     config: dict[str, Any],
-    task: type[Task],
+    task: type[TaskData],
     parent: Cell | None,
 ) -> Cell:
     name = f"{intermediate}--{target}-s{seed}" if target else f"{intermediate}-s{seed}"
+    parts = part_classes(config, task, name)
     what = {
         "version": RESULT_VERSION,
         "seed": seed,
         "config": config,
-        "data": task.data_version(),
+        "data": [cls.data_version() for cls in parts],
         "parent": parent.identity if parent else None,
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -228,8 +248,6 @@ def _cell(
     config["run"] = {
         "study": study, "cell": name, "role": role, "intermediate": intermediate, "encoder": config["model"]["encoder"],
     }  # fmt: skip
-    source = (
-        (config["data"].get("init_args") or {}).get("source_language") if isinstance(config["data"], dict) else None
-    )
-    source = source or task.metadata.source_language
+    source = (config["data"].get("init_args") or {}).get("source_language") or parts[0].metadata.source_language
+    source = source if isinstance(source, str) else source[0]
     return Cell(name, role, intermediate, target, seed, config, parent.name if parent else None, digest, source)

@@ -55,12 +55,14 @@ def result_rows(frame: pd.DataFrame, info: RunInfo, seed: int) -> pd.DataFrame:
         seed: Its seed.
 
     Returns:
-        Rows in the columns :data:`COLUMNS`.
+        Rows in the columns :data:`COLUMNS`. An intermediate's rows bear its name; the metrics of a mixture say of
+        which task they are (``mnli/accuracy``).
     """
     target = info.role != "intermediate"
+    if frame["task"].nunique() > 1:
+        frame = frame.assign(metric=frame["task"] + "/" + frame["metric"])
     values = {
         **asdict(info),
-        "intermediate": info.intermediate if target else frame["task"],
         "target": frame["task"] if target else "",
         "seed": seed,
     }

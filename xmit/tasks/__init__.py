@@ -5,6 +5,7 @@ from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task, TaskMetadata
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText
+from xmit.tasks.mixture import TaskMixture
 from xmit.tasks.multiple_choice import MultipleChoiceTask
 from xmit.tasks.question_answering import QuestionAnsweringTask
 from xmit.tasks.retrieval import RetrievalTask
@@ -63,6 +64,7 @@ __all__ = [
     "SequenceClassificationTask",
     "Task",
     "TaskMetadata",
+    "TaskMixture",
     "Tatoeba",
     "TokenClassificationTask",
     "TyDiQA",

@@ -26,6 +26,8 @@ class TaskData(LightningDataModule, ABC):
 
     name: str
     """The name in result rows: a task's registry name, or the mixture's own."""
+    trains: bool = True
+    """Whether there is anything to train on; retrieval targets are only scored."""
     num_workers: int
     """Worker processes that build batches."""
 

@@ -33,7 +33,7 @@ class EmbeddingTask(Task):
     """
 
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "vector")
-    trains: ClassVar[bool] = False
+    trains = False
 
     def __init__(
         self,

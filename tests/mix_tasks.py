@@ -1,0 +1,55 @@
+"""Two small tasks of different families' sizes, for mixtures and for runs that go on."""
+
+from __future__ import annotations
+
+from datasets import Dataset
+
+from xmit.tasks import SequenceClassificationTask, TaskMetadata
+
+
+def facts(name, description):
+    return TaskMetadata(
+        name=name,
+        roles=("intermediate",),
+        languages=("en",),
+        main_score="accuracy",
+        dataset="made up",
+        license="CC0-1.0",
+        citation="none",
+        description=description,
+    )
+
+
+class Vowels(SequenceClassificationTask):
+    """Does a word begin with a vowel?"""
+
+    metadata = facts("vowels", "words that begin with a vowel")
+    label_names = ("no", "yes")
+
+    def load_split(self, split, language):
+        words = ("apple", "boat", "ear", "cat", "ink", "dog", "oak", "fish", "urn", "goat")
+        n = 37 if split == "train" else 10
+        return Dataset.from_dict(
+            {
+                "id": [str(i) for i in range(n)],
+                "text": [f"{words[i % 10]} {i}" for i in range(n)],
+                "label": [(i + 1) % 2 for i in range(n)],
+            }
+        )
+
+
+class Odd(SequenceClassificationTask):
+    """What is a number's rest by three?"""
+
+    metadata = facts("odd", "rests of numbers")
+    label_names = ("none", "one", "two")
+
+    def load_split(self, split, language):
+        n = 50 if split == "train" else 12
+        return Dataset.from_dict(
+            {
+                "id": [str(i) for i in range(n)],
+                "text": [f"number {i}" for i in range(n)],
+                "label": [i % 3 for i in range(n)],
+            }
+        )
