@@ -78,8 +78,9 @@ class MaskedLMTask(Task):
         for name, value, least, most in (("held_out", held_out, 0, 0.4), ("mask_rate", mask_rate, 0, 1)):
             if not least < value <= most:
                 raise ConfigError(f"data.{name} must lie above {least} and at most at {most}, not at {value!r}")
-        if max_length < 3:
-            raise ConfigError(f"data.max_length must be at least 3, <s> and </s> counted, not {max_length!r}")
+        for name, number in (("max_length", max_length), ("documents", documents)):
+            if number is not None and number < 3:  # <s>, a token and </s>; a document for each split
+                raise ConfigError(f"data.{name} must be at least 3, not {number!r}")
         if self.validation_file:
             raise ConfigError(f"task {self.name!r}: validation is held out from the text; leave out validation_file")
         if languages:
@@ -118,8 +119,8 @@ class MaskedLMTask(Task):
         for place, text in enumerate(table["text"]):
             if text and not text.isspace():
                 places.setdefault(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), place)
-        n = math.ceil(self.held_out * len(places))
-        if len(places) < 2 * n + 1:
+        n = min(math.ceil(self.held_out * len(places)), (len(places) - 1) // 2)
+        if n < 1:
             raise DataError(
                 f"task {self.name!r}, language {language!r}: {len(places)} different documents, but training, "
                 f"validation and test need at least one each; add text, or separate the documents by blank lines"
@@ -188,10 +189,10 @@ class MaskedLMTask(Task):
         batch = super().collate(examples, items)
         ids = batch["text"]["input_ids"].numpy()
         if "seed" in examples.extra:
-            rng = np.random.default_rng([examples.extra["seed"], *items])
-            chance, kind, word = rng.random((3, *ids.shape))
-        else:  # the same whatever else is in the batch
-            chance, kind, word = np.stack([np.random.default_rng(i).random((3, ids.shape[1])) for i in items], axis=1)
+            draws = np.random.default_rng([examples.extra["seed"], *items]).random((*ids.shape, 3))
+        else:  # token by token, so that a block's are the same whatever else is in the batch, and however long
+            draws = np.stack([np.random.default_rng(i).random((ids.shape[1], 3)) for i in items])
+        chance, kind, word = np.moveaxis(draws, -1, 0)
         special = np.isin(ids, self._special)
         chance[special] = np.inf
         chosen = (chance <= np.maximum(self.mask_rate, chance.min(1, keepdims=True))) & ~special
