@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -118,8 +119,7 @@ def pretrained_head(source: str) -> dict[str, Tensor]:
     shards = ["model.safetensors"]
     index = None if find(shards[0]) else find("model.safetensors.index.json")
     if index:
-        with open(index, encoding="utf-8") as file:  # noqa: PTH123 (a path as transformers gives it)
-            places = json.load(file)["weight_map"]
+        places = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
         shards = sorted({places[_PREFIX + name] for name in _NAMES if _PREFIX + name in places})
     weights: dict[str, Tensor] = {}
     for shard in shards:

@@ -112,24 +112,22 @@ class MaskedLMTask(Task):
         Raises:
             DataError: If the language has too few documents for three splits.
         """
+        import datasets
+
         table = self.load_documents(language)
         if self.documents is not None and self.documents < len(table):
             table = table.select(np.sort(np.random.default_rng(0).permutation(len(table))[: self.documents]))
-        places: dict[str, int] = {}
-        for place, text in enumerate(table["text"]):
-            if text and not text.isspace():
-                places.setdefault(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), place)
-        n = min(math.ceil(self.held_out * len(places)), (len(places) - 1) // 2)
+        texts = {hashlib.blake2b(t.encode(), digest_size=16).hexdigest(): t for t in table["text"] if t and t.strip()}
+        n = min(math.ceil(self.held_out * len(texts)), (len(texts) - 1) // 2)
         if n < 1:
             raise DataError(
-                f"task {self.name!r}, language {language!r}: {len(places)} different documents, but training, "
+                f"task {self.name!r}, language {language!r}: {len(texts)} different documents, but training, "
                 f"validation and test need at least one each; add text, or separate the documents by blank lines"
             )
-        ranked = sorted(places)
-        ids = {"validation": ranked[:n], "test": ranked[n : 2 * n], "train": ranked[2 * n :]}[split]
-        ids.sort(key=places.__getitem__)
-        chosen = table.select([places[i] for i in ids]).select_columns(["text"])
-        return chosen.add_column("id", ids)
+        ranked = sorted(texts)
+        chosen = set({"validation": ranked[:n], "test": ranked[n : 2 * n], "train": ranked[2 * n :]}[split])
+        rows = [(i, text) for i, text in texts.items() if i in chosen]
+        return datasets.Dataset.from_dict({"id": [i for i, _ in rows], "text": [text for _, text in rows]})
 
     def split_languages(self, split: str) -> list[str]:
         """All languages, in every split."""
