@@ -66,6 +66,7 @@ LAYOUT = {  # hub id: how the files of a config and split are called
     "mteb/BUCC": PARTS,
     "mteb/tatoeba-bitext-mining": PARTS,
     "izhx/mewsli-x": "{config}/{split}.jsonl",
+    "wikimedia/wikipedia": PARTS,
 }
 LANGUAGES = {  # task: the languages of its miniature, those with a name, script or source of their own among them
     "afri_xnli": ["am", "en", "tw"],
@@ -74,6 +75,7 @@ LANGUAGES = {  # task: the languages of its miniature, those with a name, script
     "bucc2018": ["de", "zh"],
     "lareqa": ["de", "en"],
     "masakhaner2": ["bbj", "ha"],
+    "masked_lm": ["en", "sw", "yo"],
     "mewslix": ["de", "tr"],
     "mlqa": ["en", "zh"],
     "nusax": ["bbc", "en", "id"],
@@ -381,8 +383,32 @@ def mewslix(hub, codes):
     hub.write("izhx/mewsli-x", "candidate_entities", "test", columns_of(read["candidate_set_entities.jsonl"]))
 
 
+# -- plain text ----------------------------------------------------------------------------------------------
+
+
+def masked_lm(hub, codes):
+    for code in codes:
+        texts = [f"{code} article {i} says {word} to all.\n\nIts second paragraph." for i, word in enumerate("abcdef")]
+        rows = {"id": list("012345"), "url": ["u"] * 6, "title": ["t"] * 6, "text": texts}
+        hub.write("wikimedia/wikipedia", f"20231101.{code}", "train", rows)
+
+
 _TASKS = (
-    *(afri_xnli, americas_nli, belebele, bucc2018, masakhaner2, mewslix, mlqa, nusax, panx, pawsx, sib200, tatoeba),
+    *(
+        afri_xnli,
+        americas_nli,
+        belebele,
+        bucc2018,
+        masakhaner2,
+        masked_lm,
+        mewslix,
+        mlqa,
+        nusax,
+        panx,
+        pawsx,
+        sib200,
+        tatoeba,
+    ),
     *(tydiqa, udpos, xcopa, xnli, xquad, xstory_cloze),
 )
 BUILDERS = {build.__name__: build for build in _TASKS}

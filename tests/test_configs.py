@@ -16,6 +16,7 @@ from xmit.study.plan import load_plan
 from xmit.study.results import load_results
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
+from xmit.tasks.masked_lm import MaskedLMTask
 from xmit.tasks.mining import BitextMiningTask
 from xmit.tasks.multiple_choice import MultipleChoiceTask
 from xmit.tasks.question_answering import QuestionAnsweringTask
@@ -35,6 +36,7 @@ FAMILIES = {  # family: the config that is also tested from its checkpoint
     BitextMiningTask: "bucc2018",
     RankingTask: "lareqa",
     ContrastiveTask: "digits_text",
+    MaskedLMTask: "masked_lm",
 }
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 from torch.nn.utils.rnn import pad_sequence
 
-from xmit.data.batching import EvaluationStream, Ragged, TrainingBatches
+from xmit.data.batching import EvaluationStream, LanguageBatches, Ragged, TrainingBatches
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=200).map(lambda v: np.array(v, dtype=np.int64))
 
@@ -78,3 +79,62 @@ def test_two_processes_share_the_work(monkeypatch, rank):
     for own, other in zip(mine, [set(b) for b in train], strict=True):
         assert len(own) == len(other) == 4
         assert not own & other
+
+
+SIZES = {"en": 4000, "de": 900, "sw": 60, "yo": 7}
+BLOCKS = [code for code, n in SIZES.items() for _ in range(n)]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_languages_are_drawn_by_their_size_to_the_alpha(alpha):
+    sampler = LanguageBatches(BLOCKS, 50, alpha, seed=2)
+    draws = [BLOCKS[i] for _ in range(21) for batch in sampler for i in batch]
+    assert len(draws) >= 100_000
+    for code in SIZES:
+        p = SIZES[code] ** alpha / sum(n**alpha for n in SIZES.values())
+        low, high = binom.interval(0.9999, len(draws), p)
+        assert low <= draws.count(code) <= high, code
+
+
+def test_no_item_of_a_language_comes_again_before_all_have_come():
+    sampler = LanguageBatches(BLOCKS, 16, seed=2)
+    drawn = [i for _ in range(3) for batch in sampler for i in batch]
+    epoch = len(drawn) // 3
+    assert epoch == len(BLOCKS) // 16 * 16
+    for code, n in SIZES.items():
+        own = [i for i in drawn if BLOCKS[i] == code]
+        passes = [own[k : k + n] for k in range(0, len(own), n)]
+        assert all(len(set(part)) == len(part) for part in passes), code
+    yoruba = [i for i in drawn if BLOCKS[i] == "yo"]
+    assert yoruba[:7] != yoruba[7:14]
+    again = LanguageBatches(BLOCKS, 16, seed=2)
+    again.set_epoch(2)
+    assert [i for batch in again for i in batch] == drawn[2 * epoch :]
+    assert list(LanguageBatches(BLOCKS, 16, seed=3)) != list(LanguageBatches(BLOCKS, 16, seed=2))
+
+
+def test_language_batches_of_two_processes_are_those_of_one(monkeypatch):
+    whole = list(LanguageBatches(BLOCKS, 16, seed=5))
+    parts = []
+    for rank in (0, 1):
+        monkeypatch.setattr("xmit.data.batching._world", lambda rank=rank: (rank, 2))
+        parts.append(list(LanguageBatches(BLOCKS, 8, seed=5)))
+    assert len(parts[0]) == len(parts[1]) == len(whole)
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert batch == [i for pair in zip(first, second, strict=True) for i in pair]
+
+
+def test_language_batches_go_on_in_the_middle_of_an_epoch():
+    sampler, resumed = LanguageBatches(BLOCKS, 16, seed=5), LanguageBatches(BLOCKS, 16, seed=5)
+    first, second, third = list(sampler), list(sampler), list(sampler)
+    resumed.set_epoch(1)
+    resumed.start_batch = 40
+    assert list(resumed) == second[40:]
+    assert resumed.start_batch == 0
+    assert list(resumed) == third
+    assert len({len(epoch) for epoch in (first, second, third)} | {len(sampler)}) == 1
+
+
+def test_fewer_items_than_a_batch_make_one_full_batch():
+    (batch,) = LanguageBatches(["de", "en"], 5)
+    assert len(batch) == 5

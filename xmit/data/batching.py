@@ -195,3 +195,67 @@ class TrainingLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Begin the next iteration where another loader stood; one that was through begins a new epoch."""
         self._start = state["handed_out"] if state["handed_out"] < len(self) else 0
+
+
+class LanguageBatches(Sampler[list[int]]):
+    """Random batches whose examples are drawn over languages, the small ones more often than their share.
+
+    The language of each example is drawn with ``p ∝ n ** alpha``, ``n`` being how many items it has (Conneau and
+    Lample 2019; XLM-R takes 0.3, Conneau et al. 2020). Within a language the items come in random order, and none
+    comes again before all have come, over epochs too. An epoch has as many examples as there are items, cut to whole
+    batches; batches are always full. One process or several: the batches over all processes are the same.
+
+    Args:
+        languages: The language of each item.
+        batch_size: Examples per update and process.
+        alpha: 1 draws items alike, 0 languages alike.
+        seed: With the epoch it fixes the order.
+    """
+
+    def __init__(self, languages: Sequence[str], batch_size: int, alpha: float = 0.3, seed: int = 0) -> None:
+        _, codes = np.unique(np.asarray(languages), return_inverse=True)
+        self.items = [np.flatnonzero(codes == code) for code in range(int(codes.max()) + 1)]
+        weights = np.array([len(items) for items in self.items]) ** float(alpha)
+        self.probabilities: npt.NDArray[np.float64] = weights / weights.sum()
+        self._used = [np.zeros(len(self.items), dtype=np.int64)]
+        self.batch_size, self.seed = batch_size, seed
+        self.epoch = 0
+        self.start_batch = 0
+        """Which batch the next iteration begins with; those before it are left out."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, start = self.epoch, self.start_batch
+        self.epoch, self.start_batch = epoch + 1, 0  # epochs go on for loops that never call set_epoch
+        rank, world = _world()
+        size = self.batch_size * world
+        n = len(self) * size
+        while len(self._used) <= epoch:  # what earlier epochs took of each language
+            drawn = self._draw(len(self._used) - 1, n)
+            self._used.append(self._used[-1] + np.bincount(drawn, minlength=len(self.items)))
+        drawn, order = self._draw(epoch, n), np.empty(n, dtype=np.int64)
+        for language, used in enumerate(self._used[epoch].tolist()):
+            places = np.flatnonzero(drawn == language)
+            order[places] = self._stream(language, used, used + len(places))
+        for batch in range(start, len(self)):
+            yield order[batch * size : (batch + 1) * size][rank::world].tolist()
+
+    def _draw(self, epoch: int, n: int) -> npt.NDArray[np.int64]:
+        """The languages of an epoch's examples."""
+        rng = np.random.default_rng((self.seed, 0, epoch))
+        return rng.choice(len(self.items), size=n, p=self.probabilities)
+
+    def _stream(self, language: int, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """A part of the endless stream of a language's items, one permutation after the other."""
+        items = self.items[language]
+        first, last = start // len(items), -(-stop // len(items))
+        passes = [np.random.default_rng((self.seed, 1 + language, p)).permutation(items) for p in range(first, last)]
+        stream: npt.NDArray[np.int64] = np.concatenate([items[:0], *passes])
+        return stream[start - first * len(items) : stop - first * len(items)]
+
+    def __len__(self) -> int:
+        _, world = _world()
+        return max(1, sum(map(len, self.items)) // (self.batch_size * world))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xmit.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from transformers import XLMRobertaModel
 
 
 @dataclass
@@ -56,6 +59,14 @@ class Head(nn.Module, ABC):
         super().__init__()
         self.hidden_size, self.n_layers = hidden_size, n_layers
 
+    def attach(self, encoder: XLMRobertaModel, source: str) -> None:
+        """Take from the encoder what the head shares with it; most heads share nothing.
+
+        Args:
+            encoder: The text encoder.
+            source: Where it was loaded from.
+        """
+
     @abstractmethod
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Outputs for a batch by name, with ``loss`` (a scalar) where the head can be trained."""
@@ -85,7 +96,7 @@ class ClassificationHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.projection = nn.Linear(hidden_size, num_labels)
-        _initialise(self.dense, self.projection)
+        initialise(self.dense, self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_labels)`` and ``loss``."""
@@ -162,7 +173,7 @@ class TokenHead(Head):
         super().__init__(hidden_size, n_layers)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(hidden_size, num_labels)
-        _initialise(self.projection)
+        initialise(self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, L, num_labels)``, and ``loss`` if the batch has ``labels (B, L)``."""
@@ -185,7 +196,7 @@ class SpanHead(Head):
     def __init__(self, hidden_size: int, n_layers: int) -> None:
         super().__init__(hidden_size, n_layers)
         self.projection = nn.Linear(hidden_size, 2)
-        _initialise(self.projection)
+        initialise(self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``start`` and ``end`` ``(B, L)``, and ``loss`` if the batch has ``labels (B, 2)``."""
@@ -218,7 +229,7 @@ class ChoiceHead(Head):
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(hidden_size, 1)
-        _initialise(self.dense, self.projection)
+        initialise(self.dense, self.projection)
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_choices)``, and ``loss`` if the batch has ``labels (B,)``."""
@@ -233,11 +244,17 @@ class ChoiceHead(Head):
         return outputs
 
 
-def _initialise(*layers: nn.Linear) -> None:
+def initialise(*layers: nn.Linear) -> None:
     """Start layers as XLM-R's own heads start."""
     for layer in layers:
         nn.init.normal_(layer.weight, std=0.02)
         nn.init.zeros_(layer.bias)
+
+
+def _masked_lm(hidden_size: int, n_layers: int) -> Head:
+    from xmit.modules.heads_mlm import MaskedLMHead
+
+    return MaskedLMHead(hidden_size, n_layers)
 
 
 HEADS: dict[str, Callable[..., Head]] = {
@@ -245,6 +262,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "classification": ClassificationHead,
     "contrastive": ContrastiveHead,
     "embedding": EmbeddingHead,
+    "mlm": _masked_lm,
     "span": SpanHead,
     "token": TokenHead,
 }

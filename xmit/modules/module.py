@@ -158,7 +158,9 @@ class MultimodalModule(LightningModule):
         config = self.text_encoder.config
         self.heads, self.stores = nn.ModuleDict(), nn.ModuleDict()
         for name, spec in specs.items():
-            self.heads[name] = build_head(spec.kind, config.hidden_size, config.num_hidden_layers, spec.options)
+            head = build_head(spec.kind, config.hidden_size, config.num_hidden_layers, spec.options)
+            head.attach(self.text_encoder, self.encoder_source)
+            self.heads[name] = head
         self._specs = dict(specs)
 
     # -- forward -------------------------------------------------------------------------------------------

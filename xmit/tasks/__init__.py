@@ -5,6 +5,8 @@ from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task, TaskMetadata
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText
+from xmit.tasks.intermediate import MaskedLM
+from xmit.tasks.masked_lm import MaskedLMTask
 from xmit.tasks.mixture import TaskMixture
 from xmit.tasks.multiple_choice import MultipleChoiceTask
 from xmit.tasks.question_answering import QuestionAnsweringTask
@@ -54,6 +56,8 @@ __all__ = [
     "HeadSpec",
     "LAReQA",
     "MasakhaNER2",
+    "MaskedLM",
+    "MaskedLMTask",
     "MewsliX",
     "MultipleChoiceTask",
     "NusaX",
