@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +27,14 @@ from xmit.errors import DataError
 
 Layout = tuple[str, str, str]
 """The names of the columns of the two texts and of the label."""
+OTHERS = {
+    "XNLI": (
+        *("XNLI-Translated/en-{}-translated.tsv", "XNLI-MT-1.0/multinli/multinli.train.{}.tsv"),
+        *("multinli.train.{}.tsv", "xnli/train-{}.tsv", "train-{}.tsv"),
+    ),
+    "PAWSX": ("translated/en-{}-translated.tsv", "x-final/{}/translated_train.tsv", "{}/translated_train.tsv"),
+}
+"""Translations in other layouts than the bucket's."""
 
 
 def translation_names(language: str, folder: str) -> list[str]:
@@ -33,12 +42,13 @@ def translation_names(language: str, folder: str) -> list[str]:
 
     Args:
         language: ISO 639-1 code.
-        folder: The bucket's folder of the data set, such as ``XNLI``.
+        folder: The bucket's folder of the data set: ``XNLI`` or ``PAWSX``.
     """
-    places = [f"{folder}/translate-train/", f"{folder.lower()}/translate-train/", "translate-train/"]
-    places += [f"{folder}-Translated/", "translated/", ""]
-    own = [f"{place}{language}/translated_train.tsv" for place in ("x-final/", "")]  # PAWS-X's release
-    return [*(f"{place}en-{language}-translated.tsv" for place in places), *own]
+    places = [f"{folder}/translate-train/", f"{folder.lower()}/translate-train/", "translate-train/", ""]
+    return [
+        *(f"{place}en-{language}-translated.tsv" for place in places),
+        *(n.format(language) for n in OTHERS[folder]),
+    ]
 
 
 def read_pairs(
@@ -113,14 +123,15 @@ def _columns(line: str, kind: str) -> list[str]:
 def _tab_separated(
     path: Path, layout: Layout, header: bool, width: int, labels: Collection[str], broken: float
 ) -> dict[str, list[str]]:
-    names = layout if header or width != 5 else ("English 1", "English 2", *layout)
+    english = ("English 1", "English 2")
     if not broken:
+        names = layout if header or width != 5 else (*english, *layout)
         columns = read_tsv(path, names, header=header)
         return {name: columns[name] for name in layout}
-    lines = read_lines(path)
-    found = lines[0].split("\t") if header else list(names)
+    rows = [line.split("\t") for line in read_lines(path)]
+    most = Counter(map(len, rows)).most_common(1)[0][0]  # the first line may be a broken one
+    found = rows.pop(0) if header else [*(english if most == 5 else ()), *layout]
     label = found.index(layout[2])
-    rows = [line.split("\t") for line in lines[header:]]
     bad = [i for i, row in enumerate(rows) if len(row) != len(found) or row[label] not in labels]
     if len(bad) > broken * len(rows):
         what = f"{len(bad)} of {len(rows)} lines, this the first, lack one of {len(found)} columns or the label"

@@ -5,6 +5,7 @@ from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task, TaskMetadata
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText
+from xmit.tasks.intermediate import CCG, MNLI, QQP, SNLI, ANLIPlus
 from xmit.tasks.multiple_choice import MultipleChoiceTask
 from xmit.tasks.question_answering import QuestionAnsweringTask
 from xmit.tasks.retrieval import RetrievalTask
@@ -33,12 +34,17 @@ from xmit.tasks.token_classification import TokenClassificationTask
 
 __all__ = [
     "BUCC2018",
+    "CCG",
     "MLQA",
+    "MNLI",
     "PAWSX",
+    "QQP",
     "SIB200",
+    "SNLI",
     "UDPOS",
     "XCOPA",
     "XNLI",
+    "ANLIPlus",
     "AfriXNLI",
     "AmericasNLI",
     "Batch",

@@ -29,6 +29,8 @@ MNLI_FILES = (
     *("xnli/train-en.tsv", "train-en.tsv", "multinli_1.0/multinli_1.0_train.jsonl", "multinli_1.0_train.jsonl"),
     *("MNLI/train.tsv", "mnli/train-00000-of-00001.parquet", "mnli/train.csv", "nli/mnli/train.csv"),
 )
+MNLI_DEV = {"matched": 9_815, "mismatched": 9_832}
+ANLI_ROWS = {"train": (16_946, 45_460, 100_459), "validation": (1_000, 1_000, 1_200)}
 XNLI_ROWS = {"train": 392_702, "validation": 2_490, "test": 5_010}
 
 
@@ -67,10 +69,49 @@ class NLITask(SequenceClassificationTask):
             rows = load_hub(hub, config=config, split="train", rows=XNLI_ROWS["train"], label_names=LABELS)
             return nli_table(rows.to_dict(), "mnli", range(len(rows)))
         translations = pairs.translation_names(language, "XNLI")
-        translations += [f"{folder}multinli.train.{language}.tsv" for folder in ("XNLI-MT-1.0/multinli/", "")]
-        translations += [f"xnli/train-{language}.tsv", f"train-{language}.tsv"]
         columns = read_pairs(self.file("train", language, *MNLI_FILES, translations=translations))
         return nli_table(columns, "mnli", range(len(columns["label"])))
+
+    def mnli_dev(self) -> datasets.Dataset:
+        """MNLI's two development sets one after the other, or the ``validation_file``."""
+        import datasets
+
+        tables = []
+        for part, count in MNLI_DEV.items():
+            if not self.data_dir:
+                split = f"validation_{part}"
+                rows: Columns = load_hub(
+                    "nyu-mll/glue", config="mnli", split=split, rows=count, label_names=LABELS
+                ).to_dict()
+            else:
+                own = f"multinli_1.0_dev_{part}.jsonl"
+                names = [f"multinli_1.0/{own}", own, f"MNLI/dev_{part}.tsv"]
+                names += [f"mnli/validation_{part}-00000-of-00001.parquet"]
+                rows = read_pairs(self.file("validation", "en", *names))
+            tables.append(nli_table(rows, part, range(len(rows["label"]))))
+            if self.validation_file:
+                break
+        return datasets.concatenate_datasets(tables)
+
+    def anli(self, split: str, language: str, number: int) -> datasets.Dataset:
+        """A split of one of ANLI's rounds.
+
+        Args:
+            split: ``train`` or ``validation``.
+            language: An xmit code; other than English from translate-train files.
+            number: The round, 1 to 3.
+        """
+        part = "dev" if split == "validation" else split
+        if not self.data_dir:
+            count = ANLI_ROWS[split][number - 1]
+            rows: Columns = load_hub(
+                "facebook/anli", config="plain_text", split=f"{part}_r{number}", rows=count, label_names=LABELS
+            ).to_dict()
+        else:
+            names = [f"{folder}R{number}/{part}.jsonl" for folder in ("anli_v1.0/", "")]
+            names += [f"plain_text/{part}_r{number}-00000-of-00001.parquet"]
+            rows = read_pairs(self.file(split, language, *names))
+        return nli_table(rows, f"anli-r{number}", range(len(rows["label"])))
 
     def xnli(self, split: str, language: str) -> datasets.Dataset:
         """A split of XNLI in one language; its rows are translations of each other, line by line.
