@@ -117,7 +117,7 @@ def _columns(line: str, kind: str) -> list[str]:
             return list(json.loads(line))
         except (ValueError, TypeError):
             return []
-    return line.split("," if kind == "csv" else "\t")
+    return line.replace('"', "").split(",") if kind == "csv" else line.split("\t")
 
 
 def _tab_separated(
