@@ -134,7 +134,8 @@ def test_the_hubs_parquet_files_are_files_too(hub):
 def test_spellings_and_layouts(tmp_path):
     rows = [["p", "h", "entailment"], ["q", 'h, "x"', "-"], ["r", "h", "contradictory"], ["s", "h", "n"]]
     for name, header, mark in (
-        ("a.csv", '"sentence1","sentence2",gold_label', ","), ("b.tsv", "premise\thypo\tlabel", "\t"), ("c.tsv", "", "\t"),
+        ("a.csv", '"sentence1","sentence2",gold_label', ","),
+        ("b.tsv", "premise\thypo\tlabel", "\t"), ("c.tsv", "", "\t"),
         ("d.txt", "gold_label\tx\tsentence1\tsentence2", "\t"), ("e.tsv", "five", "\t"),
     ):  # fmt: skip
         path = tmp_path / name
