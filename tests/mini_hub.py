@@ -67,6 +67,8 @@ LAYOUT = {  # hub id: how the files of a config and split are called
     "mteb/tatoeba-bitext-mining": PARTS,
     "izhx/mewsli-x": "{config}/{split}.jsonl",
     "wikimedia/wikipedia": PARTS,
+    "stanfordnlp/snli": PARTS,
+    "facebook/anli": PARTS,
 }
 LANGUAGES = {  # task: the languages of its miniature, those with a name, script or source of their own among them
     "afri_xnli": ["am", "en", "tw"],
@@ -89,6 +91,11 @@ LANGUAGES = {  # task: the languages of its miniature, those with a name, script
     "xnli": ["en", "sw"],
     "xquad": ["ar", "ro"],
     "xstory_cloze": ["en", "my"],
+    "mnli": ["en"],
+    "snli": ["en"],
+    "anli_plus": ["en"],
+    "qqp": ["en"],
+    "ccg": ["en"],
 }
 
 
@@ -149,9 +156,10 @@ def nli(n, tag):
     }
 
 
-def mnli(hub):
-    columns = {**nli(7, "mnli"), "idx": list(range(7))}
-    hub.write("nyu-mll/glue", "mnli", "train", columns, datasets.Features({**NLI, "idx": NUMBER}))
+def mnli(hub, codes=()):
+    for split, n in (("train", 7), ("validation_matched", 4), ("validation_mismatched", 5)):
+        columns = {**nli(n, "mnli"), "idx": list(range(n))}
+        hub.write("nyu-mll/glue", "mnli", split, columns, datasets.Features({**NLI, "idx": NUMBER}))
 
 
 def xnli(hub, codes):
@@ -159,6 +167,32 @@ def xnli(hub, codes):
     for code in dict.fromkeys(["en", *codes]):
         for split, n in (("validation", 4), ("test", 5)):
             hub.write("facebook/xnli", code, split, nli(n, f"{code} {split}"), NLI)
+
+
+def snli(hub, codes):
+    for split, n in (("train", 6), ("validation", 4), ("test", 4)):
+        columns = nli(n, split)
+        columns["label"][1] = -1  # nobody could agree
+        hub.write("stanfordnlp/snli", "plain_text", split, columns, NLI)
+
+
+def anli_plus(hub, codes):
+    mnli(hub)
+    snli(hub, codes)
+    for part in ("train", "dev", "test"):
+        for number in (1, 2, 3):
+            rows = nli(2 + number, f"r{number}")
+            rows |= {"uid": [f"{number}-{i}" for i in range(2 + number)], "reason": [""] * (2 + number)}
+            hub.write("facebook/anli", "plain_text", f"{part}_r{number}", rows, features(
+                "premise", "hypothesis", "uid", "reason", labels=LABELS))  # fmt: skip
+
+
+def qqp(hub, codes):
+    kinds = features("question1", "question2", labels=("not_duplicate", "duplicate"), idx=NUMBER)
+    for split, n in (("train", 8), ("validation", 6)):
+        rows = {"question1": [f"{i}?" for i in range(n)], "question2": [f"Is it {i}?" for i in range(n)]}
+        rows |= {"label": [i % 2 for i in range(n)], "idx": list(range(n))}
+        hub.write("nyu-mll/glue", "qqp", split, rows, kinds)
 
 
 def americas_nli(hub, codes):
@@ -294,6 +328,25 @@ def udpos(hub, codes):
                 hub.write("commul/universal_dependencies", config, split, rows, columns)
 
 
+CCG_LINES = """\
+ID=wsj_{name}.1 PARSER=GOLD NUMPARSE=1
+(<T S[dcl] 0 2> (<T S[dcl] 1 2> (<T NP 0 1> (<L N NNP NNP Bonn N>) ) (<T S[dcl]\\NP 0 2> (<L (S[dcl]\\NP)/NP VBZ VBZ \
+keeps (S[dcl]\\NP_1)/NP_2>) (<T NP 1 2> (<L NP[nb]/N DT DT a NP[nb]_3/N_3>) (<L N NN NN river N>) \
+) ) ) (<L . . . . .>) )
+ID=wsj_{name}.2 PARSER=GOLD NUMPARSE=1
+(<T NP 0 2> (<T NP 0 1> (<L N NNS NNS Bells N>) ) (<T NP[conj] 1 2> (<L conj CC CC and conj>) (<T NP 0 1> \
+(<L N CD CD 1\\/2 N>) ) ) )
+"""
+
+
+def ccg(hub, codes):
+    """Invented sentences as CCGbank has its own, a file in every section."""
+    for section in range(25):
+        path = hub.folder / "files" / "ccg" / "data" / "AUTO" / f"{section:02d}" / f"wsj_{section:02d}00.auto"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(CCG_LINES.format(name=f"{section:02d}00"), encoding="utf-8")
+
+
 def masakhaner2(hub, codes):
     n = 5
     rows = {"id": list(map(str, range(n))), "tokens": [["2020", "Bonn"]] * n, "ner_tags": [[7, 5]] * n}
@@ -410,6 +463,7 @@ _TASKS = (
         tatoeba,
     ),
     *(tydiqa, udpos, xcopa, xnli, xquad, xstory_cloze),
+    *(mnli, snli, anli_plus, qqp, ccg),
 )
 BUILDERS = {build.__name__: build for build in _TASKS}
 """What makes the miniature of a task; LAReQA's data are on no hub."""

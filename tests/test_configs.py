@@ -59,6 +59,7 @@ def settings_for(config, encoder, hub):
     data |= {
         "bucc2018": {"threshold_on": "test"},  # the hub has no development corpora
         "lareqa": {"data_dir": str(hub.folder / "files" / "lareqa")},
+        "ccg": {"data_dir": str(hub.folder / "files" / "ccg")},
         "cldr_retrieval": {"layer": 2},  # the tiny encoder has no layer 12
     }.get(config.stem, {})
     trainer = {"enable_progress_bar": False, "enable_model_summary": False, "precision": "32-true", "logger": False}

@@ -5,7 +5,7 @@ from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task, TaskMetadata
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText
-from xmit.tasks.intermediate import MaskedLM
+from xmit.tasks.intermediate import CCG, MNLI, QQP, SNLI, ANLIPlus, MaskedLM
 from xmit.tasks.masked_lm import MaskedLMTask
 from xmit.tasks.mixture import TaskMixture
 from xmit.tasks.multiple_choice import MultipleChoiceTask
@@ -36,12 +36,17 @@ from xmit.tasks.token_classification import TokenClassificationTask
 
 __all__ = [
     "BUCC2018",
+    "CCG",
     "MLQA",
+    "MNLI",
     "PAWSX",
+    "QQP",
     "SIB200",
+    "SNLI",
     "UDPOS",
     "XCOPA",
     "XNLI",
+    "ANLIPlus",
     "AfriXNLI",
     "AmericasNLI",
     "Batch",

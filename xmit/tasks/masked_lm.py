@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from xmit.data.batching import LanguageBatches, Ragged
+from xmit.data.batching import BatchStream, LanguageBatches, Ragged
 from xmit.errors import ConfigError, DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 
@@ -175,11 +174,11 @@ class MaskedLMTask(Task):
         ends = np.asarray([bos], dtype=np.int32), np.asarray([eos], dtype=np.int32)
         return [np.concatenate([ends[0], stream[i : i + size], ends[1]]) for i in range(0, len(stream), size)]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Random batches over languages."""
+    def train_batches(self, drop_last: bool = False) -> BatchStream:
+        """Random batches over languages; all of them are full."""
         examples, seed = self.examples("train"), torch.initial_seed() % 2**63
         examples.extra["seed"] = seed
-        return self._loader(examples, LanguageBatches(examples.languages, self.batch_size, self.alpha, seed))
+        return LanguageBatches(examples.languages, self.batch_size, self.alpha, seed)
 
     def collate(self, examples: Examples, items: Sequence[int]) -> Batch:
         """Build a batch and mask it: in training by the seed and the batch's items, else by each item alone."""

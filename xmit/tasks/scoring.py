@@ -62,6 +62,21 @@ def majority_scores(predictions: pd.DataFrame) -> list[Score]:
     ]
 
 
+def f1_scores(predictions: pd.DataFrame, positive: str) -> list[Score]:
+    """F1 of one label in each language, 0 where it is neither predicted nor expected.
+
+    Args:
+        predictions: Rows with ``language``, ``prediction`` and ``target``.
+        positive: The label.
+    """
+    scores = []
+    for language, rows in predictions.groupby("language", sort=False):
+        predicted, expected = rows["prediction"] == positive, rows["target"] == positive
+        both, either = int((predicted & expected).sum()), int(predicted.sum() + expected.sum())
+        scores.append(Score(str(language), "f1", 2 * both / max(either, 1), len(rows)))
+    return scores
+
+
 def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
     """Cross-lingual consistency of the predictions of parallel examples, as rows.
 

@@ -208,5 +208,24 @@ class TokenClassificationTask(Task):
         return self.score(predictions)
 
 
+def word_scores(predictions: pd.DataFrame, wrong: str) -> list[Score]:
+    """Accuracy over the words of each language, and what the most frequent tag alone would get of it.
+
+    Args:
+        predictions: Prediction rows, all with targets.
+        wrong: A tag that stands for all rare ones, so that predicting it is never right.
+    """
+    scores = []
+    for language, rows in predictions.groupby("language", sort=False):
+        pairs = Counter(zip(chain.from_iterable(rows["prediction"]), chain.from_iterable(rows["target"]), strict=True))
+        right = sum(n for (predicted, tag), n in pairs.items() if predicted == tag != wrong)
+        tags: Counter[str] = Counter()
+        for (_, tag), n in pairs.items():
+            tags[tag] += n if tag != wrong else 0
+        values = {"accuracy": right, MAJORITY: max(tags.values())}
+        scores += [Score(str(language), name, n / pairs.total(), len(rows)) for name, n in values.items()]
+    return scores
+
+
 def _are_bio(tags: Sequence[str]) -> bool:
     return all(tag == "O" or tag[:2] in ("B-", "I-") for tag in tags)

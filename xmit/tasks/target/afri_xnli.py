@@ -44,7 +44,7 @@ class AfriXNLI(NLITask):
     def load_split(self, split: str, language: str) -> Any:
         """Load one split of one language, ``data_dir`` having the hub's ``amh/dev.tsv``; English training is MNLI."""
         if split == "train":
-            return self.mnli()
+            return self.mnli(language)
         (part, count), code = PARTS[split], self.native(language)
         if not self.data_dir:
             rows: Columns = load_hub(self.metadata.dataset, config=code, split=split, rows=count).to_dict()

@@ -1,11 +1,9 @@
 """PAWS-X."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
-from xmit.data.readers import read_tsv
-from xmit.data.sources import find_file, labels_to_ids, load_hub
+from xmit.data.pairs import read_pairs, translation_names
+from xmit.data.sources import load_hub
 from xmit.registry import register_task
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.metadata import TaskMetadata
@@ -19,7 +17,8 @@ class PAWSX(SequenceClassificationTask):
     """Paraphrases among pairs with nearly the same words, 2,000 test pairs in each of 7 languages, parallel.
 
     What was not translated holds the text ``NS`` and label 0: an item that is ``NS`` in any language at hand is
-    dropped in all. ``keep_untranslated`` keeps it, as published scores and submission files do.
+    dropped in all. ``keep_untranslated`` keeps it, as published scores and submission files do. Another
+    ``source_language`` trains on machine translations, the hub's or files, see :mod:`xmit.data.pairs`.
     """
 
     metadata: ClassVar[TaskMetadata] = TaskMetadata(
@@ -27,7 +26,7 @@ class PAWSX(SequenceClassificationTask):
         roles=("target",),
         languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
         main_score="accuracy",
-        dataset="google-research-datasets/paws-x",  # google/xtreme's copy lacks rows; no commit is known offline
+        dataset="google-research-datasets/paws-x",  # google/xtreme's lacks rows; no commit known
         license="may be freely used for any purpose, attribution wished",
         citation="Yang et al. 2019, PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification, EMNLP",
         description="are two sentences paraphrases",
@@ -54,7 +53,8 @@ class PAWSX(SequenceClassificationTask):
         (part, count), hub = PARTS[split], self.metadata.dataset
         if not self.data_dir:
             return load_hub(hub, config=language, split=split, rows=count, label_names=("0", "1")).to_dict()
-        file = f"{part}-{language}.tsv"
-        path = find_file(self.data_dir, f"pawsx/{file}", file, task=self.name, hub=hub)
-        rows = read_tsv(path, (*self.text_columns, "label"))
-        return {**rows, "label": labels_to_ids(rows["label"], self.label_names, path)}
+        names = [f"pawsx/{part}-{language}.tsv", f"{part}-{language}.tsv"]
+        others = [*(translation_names(language, "PAWSX") if split == "train" else ()), *names]
+        path = self.file(split, language, *names, translations=others)
+        # XTREME's German translation has 49,340 lines with a label
+        return read_pairs(path, ((*self.text_columns, "label"),), ("0", "1"), broken=0.01 * ("translated" in path.name))

@@ -18,7 +18,8 @@ class XNLI(NLITask):
 
     English training is MNLI. With ``data_dir``: XTREME's ``xnli/{train,dev,test}-{language}.tsv`` (its test files
     carry no labels: score with ``test_split: validation``, or give the release's ``xnli.test.tsv``). Another
-    ``source_language`` trains on the machine translations that the hub's data carry.
+    ``source_language`` trains on MNLI's machine translations, which the hub's data carry, see
+    :mod:`xmit.data.pairs` for files; it is validated on XNLI's own validation split in that language.
     """
 
     metadata: ClassVar[TaskMetadata] = TaskMetadata(
@@ -38,6 +39,6 @@ class XNLI(NLITask):
 
     def load_split(self, split: str, language: str) -> datasets.Dataset:
         """Load one split of one language."""
-        if split == "train" and (language == "en" or self.train_file):
-            return self.mnli()
+        if split == "train":
+            return self.mnli(self.native(language))
         return self.xnli(split, self.native(language))
