@@ -147,8 +147,8 @@ class Task(LightningDataModule):
     """The registry name."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
-    trains: ClassVar[bool] = True
-    """Whether there is anything to train on; retrieval targets are only scored."""
+    trains: bool = True
+    """Whether there is anything to train; some retrieval targets are only scored."""
 
     def __init__(
         self,
