@@ -34,7 +34,8 @@ class RankingTask(EmbeddingTask):
     :meth:`load_pairs` what is trained and validated on: ``id``, ``query`` and ``candidate``, the text of the right one.
 
     Training is XTREME-R's, see :class:`~xmit.modules.heads.DualHead`. Validation looks for each query's candidate
-    among those of all pairs of the split, by the same score; the baseline has the loss of batches there.
+    among those of all pairs of the split, by the same score; the baseline has the loss of batches there. The baseline's
+    scripts ask for lower-cased text with XLM-R; here text is as it is.
 
     Prediction rows have the ranking and the right candidates as JSON lists of ids. Consistency over languages is that
     of finding a right candidate first, for the right ones need not be the same.
