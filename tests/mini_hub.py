@@ -12,7 +12,7 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from retrieval_tools import mewslix_files
+from retrieval_tools import mewslix_files, pair_files
 
 from xmit.data import sources
 from xmit.data.treebanks import TREEBANKS
@@ -428,11 +428,13 @@ def bucc2018(hub, codes):
 
 
 def mewslix(hub, codes):
-    folder = mewslix_files(hub.folder / "files" / "mewslix")
+    folder = pair_files(mewslix_files(hub.folder / "files" / "mewslix"))
     read = {p.name: [json.loads(line) for line in p.read_text().splitlines()] for p in folder.iterdir()}
     for code in codes:
         rows = [row for row in read["wikinews_mentions-test.jsonl"] if row["context"]["language"] == code]
         hub.write("izhx/mewsli-x", code, "test", columns_of(rows))
+    for part, split in (("train", "train"), ("dev", "validation")):
+        hub.write("izhx/mewsli-x", "wikipedia_pairs", split, columns_of(read[f"wikipedia_pairs-{part}.jsonl"]))
     hub.write("izhx/mewsli-x", "candidate_entities", "test", columns_of(read["candidate_set_entities.jsonl"]))
 
 

@@ -72,6 +72,42 @@ def lareqa_files(folder, **change):
     return folder
 
 
+def squad_files(folder, n=8):
+    """SQuAD 1.1 in miniature: passages of three sentences, two questions each."""
+    for split, tag in (("train", "t"), ("dev", "d")):
+        paragraphs = []
+        for i in range(n):
+            context = f"Town {tag}{i} is old. It has {i} towers, e.g. Tall Tom. Nobody knows why."
+            qas = [
+                {
+                    "id": f"{tag}{i}-{text}",
+                    "question": f"What of {tag}{i} is {text}?",
+                    "answers": [{"text": text, "answer_start": context.index(text)}],
+                }
+                for text in ("old", "towers")
+            ]
+            paragraphs.append({"context": context, "qas": qas})
+        write(folder / f"squad/{split}-v1.1.json", json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    return folder
+
+
+def pair(key, name, entity):
+    """A line of Mewsli-X's ``wikipedia_pairs``."""
+    sentence = f"They saw {name} there."
+    line = mention(key, sentence, [sentence], name, entity, "en")
+    description = f"{name} is here. More."
+    about = {"entity_id": entity, "title": name, "description": description, "description_language": "en"}
+    about |= {"description_url": "", "sentence_spans": [{"start": 0, "end": len(name) + 9}]}
+    return {"contextual_mention": {"context": line["context"], "mention": line["mentions"][0]}, "entity": about}
+
+
+def pair_files(folder, n=8):
+    for split, tag in (("train", "T"), ("dev", "D")):
+        rows = [pair(f"{tag}{i}", f"{tag}own{i // 2}", f"Q{tag}{i // 2}") for i in range(n)]
+        write(folder / f"wikipedia_pairs-{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
 def mention(key, text, sentences, name, entity, language="de"):
     starts = np.cumsum([0, *(len(s) + 1 for s in sentences)]).tolist()
     spans = [{"start": a, "end": a + len(s)} for a, s in zip(starts, sentences, strict=False)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mini_hub import BUILDERS, LANGUAGES, Hub
-from retrieval_tools import lareqa_files
+from retrieval_tools import lareqa_files, squad_files
 
 from xmit.__main__ import main
 from xmit.languages import get_language
@@ -47,7 +47,7 @@ def miniatures(tmp_path_factory):
     hub = Hub(tmp_path_factory.mktemp("hub"))
     for name in BUILDERS:
         hub.fill(name)
-    lareqa_files(hub.folder / "files" / "lareqa")
+    squad_files(lareqa_files(hub.folder / "files" / "lareqa"))
     return hub
 
 

@@ -183,12 +183,13 @@ def test_fit_scores_what_test_predicted(name, tmp_path, tiny_encoder):
         corpora(data, "training", "abcx", "ABCD", [(0, 0), (1, 1), (2, 2)])
     else:
         {"LAReQA": lareqa_files, "MewsliX": mewslix_files}[name](data)
+    as_it_is = {"train": False} if name in ("LAReQA", "MewsliX") else {}
     settings = {
         "model": {"encoder": tiny_encoder},
         "trainer": {"enable_progress_bar": False, "enable_model_summary": False, "logger": False},
         "data": {
             "class_path": f"xmit.tasks.target.{name}",
-            "init_args": {"data_dir": str(data), "languages": languages},
+            "init_args": {"data_dir": str(data), "languages": languages} | as_it_is,
         },
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))

@@ -149,14 +149,68 @@ class EmbeddingHead(Head):
         self, hidden_size: int, n_layers: int, layer: int | None = None, pooling: Literal["cls", "mean"] = "mean"
     ) -> None:
         super().__init__(hidden_size, n_layers)
-        if layer is not None and not 0 <= layer <= n_layers:
-            raise ConfigError(f"layer {layer} is asked for, but the encoder has hidden layers 0 to {n_layers}")
-        self.layer = round(14 / 24 * n_layers) if layer is None else layer
+        self.layer = round(14 / 24 * n_layers) if layer is None else _check_layer(layer, n_layers)
         self.pooling = pooling
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``vector (B, H)``."""
         return {"vector": encode(batch["text"], layer=self.layer).pool(self.pooling).float()}
+
+
+class DualHead(Head):
+    """Sentence vectors of queries and candidates by one encoder; softmax over the candidates of the batch.
+
+    As XTREME-R's retrieval baselines have it (``BertForRetrieval`` in google-research/xtreme): the cross-entropy of
+    finding a query's candidate among those of the whole batch, by cosine times a scale, in this direction only; the
+    baseline's scale is a parameter, but from 100 its learning rate moves it by less than 1. There a candidate that
+    occurs twice in a batch is wrong for the other query; here it is left out of that query's softmax. Processes see
+    their own candidates alone.
+
+    Args:
+        hidden_size: Width of the encoder.
+        n_layers: Depth of the encoder.
+        layer: Which hidden state, 0 being the embeddings; the last by default.
+        pooling: ``pooler``, the first token through XLM-R's pooler, as the baselines; the first token as it is; or
+            the mean of all.
+        scale: What cosines are multiplied with in the loss.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        n_layers: int,
+        layer: int | None = None,
+        pooling: Literal["pooler", "cls", "mean"] = "pooler",
+        scale: float = 100.0,
+    ) -> None:
+        super().__init__(hidden_size, n_layers)
+        self.layer = _check_layer(layer, n_layers)
+        self.pooling, self.scale = pooling, scale
+        self.dense = nn.Linear(hidden_size, hidden_size) if pooling == "pooler" else None
+        if self.dense is not None:
+            initialise(self.dense)
+
+    def vectors(self, encoded: Encoded) -> Tensor:
+        """One vector an item ``(B, H)``."""
+        if self.dense is not None:
+            return torch.tanh(self.dense(encoded.pool("cls"))).float()
+        return encoded.pool("cls" if self.pooling == "cls" else "mean").float()
+
+    def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``vector (B, H)`` of the side ``text``; or ``loss``, if the batch has ``query`` and ``candidate`` instead.
+
+        Items with the same of ``labels (B,)`` have the same candidate.
+        """
+        if "query" not in batch:
+            return {"vector": self.vectors(encode(batch["text"], layer=self.layer))}
+        query, candidate = (
+            F.normalize(self.vectors(encode(batch[side], layer=self.layer)), dim=-1) for side in ("query", "candidate")
+        )
+        logits = self.scale * query @ candidate.T
+        labels = batch["labels"]
+        twice = (labels[:, None] == labels[None, :]).fill_diagonal_(False)
+        logits = logits.masked_fill(twice, torch.finfo(logits.dtype).min)
+        return {"loss": F.cross_entropy(logits, torch.arange(len(labels), device=logits.device))}
 
 
 class TokenHead(Head):
@@ -244,6 +298,13 @@ class ChoiceHead(Head):
         return outputs
 
 
+def _check_layer(layer: int | None, n_layers: int) -> int | None:
+    """The layer as it is, if the encoder has it."""
+    if layer is not None and not 0 <= layer <= n_layers:
+        raise ConfigError(f"layer {layer} is asked for, but the encoder has hidden layers 0 to {n_layers}")
+    return layer
+
+
 def initialise(*layers: nn.Linear) -> None:
     """Start layers as XLM-R's own heads start."""
     for layer in layers:
@@ -261,6 +322,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "choice": ChoiceHead,
     "classification": ClassificationHead,
     "contrastive": ContrastiveHead,
+    "dual": DualHead,
     "embedding": EmbeddingHead,
     "mlm": _masked_lm,
     "span": SpanHead,

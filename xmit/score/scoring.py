@@ -5,10 +5,12 @@ languages, English included; a question answering task's score is the mean of ex
 one metric; the overall score is the unweighted mean over the benchmark's tasks. It exists only where every file does.
 
 **XTREME-R.** The official script cannot compute its overall score: it lists LAReQA among the tasks but has no
-languages and no metric for it, so that its overall is either absent or a ``KeyError``. Here the ten tasks of the
-XTREME-R paper (Ruder et al. 2021: XNLI, XCOPA, UD-POS, WikiANN-NER, XQuAD, MLQA, TyDiQA-GoldP, Tatoeba, Mewsli-X,
-LAReQA) count once each in the same unweighted mean, though the script has XCOPA in two groups; LAReQA's score is its
-mAP@20, the mean over the eleven question languages, which have equally many questions.
+languages and no metric for it, so that its overall is either absent or a ``KeyError``. The rule is there all the same:
+``all_task`` is the sum of the tasks' scores divided by their number, for both versions; means of groups go to a table
+of their own (``evaluate`` in ``evaluate.py``, "Display logic"). So the ten tasks of the XTREME-R paper (Ruder et al.
+2021: XNLI, XCOPA, UD-POS, WikiANN-NER, XQuAD, MLQA, TyDiQA-GoldP, Tatoeba, Mewsli-X, LAReQA) count once each, though
+the script has XCOPA in two groups; LAReQA's score is its mAP@20, the mean over the eleven question languages, which
+have equally many questions. No printed table of the paper or the leaderboard was at hand to check the mean against.
 """
 
 from __future__ import annotations

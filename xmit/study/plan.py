@@ -108,7 +108,8 @@ def load_plan(path: str | Path) -> Plan:
             for target, entry in targets.items():
                 config, cls = _config(study, folder / "target", target, entry, path)
                 parent = parents.get((name, seed))
-                if parent is None and not cls.trains and seed != seeds[0]:
+                trains = (config["data"].get("init_args") or {}).get("train", cls.trains)
+                if parent is None and not trains and seed != seeds[0]:
                     continue  # nothing is trained at all, so the seed changes nothing
                 plan.cells.append(_cell(plan.name, "target", name, target, seed, config, cls, parent))
     return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from xmit.data.batching import Ragged
-from xmit.errors import DataError
-from xmit.tasks.base import Examples, Score
+from xmit.errors import ConfigError, DataError, check_choice
+from xmit.tasks.base import Examples, HeadSpec, Score
 from xmit.tasks.neighbours import top_k
 from xmit.tasks.retrieval import EmbeddingTask
 from xmit.tasks.scoring import WHOLE, consistency_scores
@@ -26,30 +27,94 @@ TOP = 20
 
 
 class RankingTask(EmbeddingTask):
-    """The 20 nearest candidates of each query by cosine; nothing is trained.
+    """The 20 nearest candidates of each query by cosine, after training on pairs.
 
-    ``load_split`` returns ``id``, ``query`` and ``targets``, the ids of the right candidates, or None where they are
-    not known; :meth:`load_candidates` returns the candidates, ``id`` and ``text``, the same for every language.
+    :meth:`load_queries` returns ``id``, ``query`` and ``targets``, the ids of the right candidates, or None where they
+    are not known; :meth:`load_candidates` the candidates, ``id`` and ``text``, the same for every language;
+    :meth:`load_pairs` what is trained and validated on: ``id``, ``query`` and ``candidate``, the text of the right one.
+
+    Training is XTREME-R's, see :class:`~xmit.modules.heads.DualHead`. Validation looks for each query's candidate
+    among those of all pairs of the split, by the same score; the baseline has the loss of batches there. The baseline's
+    scripts ask for lower-cased text with XLM-R; here text is as it is.
 
     Prediction rows have the ranking and the right candidates as JSON lists of ids. Consistency over languages is that
     of finding a right candidate first, for the right ones need not be the same.
 
     Args:
         max_query_length: The most tokens of a query; those of a candidate by default.
-        layer: See :class:`~xmit.tasks.retrieval.EmbeddingTask`, as for all further arguments.
+        train: ``false`` scores the encoder as it is.
+        layer: Which hidden state makes the vectors; the last by default, and of the encoder as it is 14 of 24 scaled
+            to its depth.
+        pooling: What makes one vector of the tokens: ``pooler``, the first token through a pooler that is trained
+            along, ``cls`` or ``mean``; by default ``pooler``, and ``mean`` of the encoder as it is.
+        scale: What cosines are multiplied with in the training's softmax.
+        test_split: See :class:`~xmit.tasks.base.Task`; validation, which chooses the checkpoint, stays with the pairs.
+        centre: See :class:`~xmit.tasks.retrieval.EmbeddingTask`, as for all further arguments.
+
+    Raises:
+        ConfigError: If a pooler is asked for that is not trained.
     """
 
+    trains = True
     rule: ClassVar[Literal["map", "mrr"]]
     """The score: mAP@20, or MRR@20 where every query has one right candidate."""
 
-    def __init__(self, max_query_length: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        max_query_length: int | None = None,
+        train: bool = True,
+        pooling: Literal["pooler", "cls", "mean"] | None = None,
+        scale: float = 100.0,
+        test_split: Literal["test", "validation"] = "test",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.max_query_length = max_query_length
+        if pooling is not None:
+            check_choice("data.pooling", pooling, ("pooler", "cls", "mean"))
+        if pooling == "pooler" and not train:
+            raise ConfigError(f"task {self.name!r}: pooling 'pooler' must be trained; choose 'cls' or 'mean'")
+        self.max_query_length, self.trains, self.scale = max_query_length, train, scale
+        self.pooling = pooling or ("pooler" if train else "mean")
+        self.queries_of = test_split
         self._candidates: datasets.Dataset | None = None
 
     @abstractmethod
-    def load_candidates(self) -> datasets.Dataset:
+    def load_queries(self, split: str, language: str) -> Mapping[str, Sequence[Any]]:
+        """Load the queries of ``test`` or ``validation`` in columns ``id``, ``query`` and ``targets``."""
+
+    @abstractmethod
+    def load_candidates(self) -> Mapping[str, Sequence[str]]:
         """Load the candidates, in columns ``id`` and ``text``."""
+
+    @abstractmethod
+    def load_pairs(self, split: str, language: str) -> Mapping[str, Sequence[str]]:
+        """Load the pairs of ``train`` or ``validation`` in columns ``id``, ``query`` and ``candidate``."""
+
+    def load_split(self, split: str, language: str) -> datasets.Dataset:
+        """Load the queries of the test, or the pairs of another split, whose candidates get ids of their own.
+
+        Raises:
+            ConfigError: For the training split where nothing is trained.
+        """
+        import datasets
+
+        if split == "test" or not self.trains:
+            if split == "train":
+                raise ConfigError(f"task {self.name!r} has no split 'train' with train: false; it is scored on 'test'")
+            queries = self.load_queries(self.queries_of if split == "test" else split, language)
+            return datasets.Dataset.from_dict(dict(queries))
+        pairs = self.load_pairs(split, language)
+        names: dict[str, str] = {}  # a candidate is called after the first query it is right for
+        for key, text in zip(pairs["id"], pairs["candidate"], strict=True):
+            names.setdefault(text, f"{language} {key}")
+        return datasets.Dataset.from_dict({**pairs, "targets": [[names[text]] for text in pairs["candidate"]]})
+
+    def check_rows(self, table: datasets.Dataset, where: str) -> None:
+        """Refuse a pair without a text."""
+        for column in ("query", "candidate"):
+            if "candidate" in table.column_names and not all(map(str.strip, table[column])):
+                key = next(key for key, text in zip(table["id"], table[column], strict=True) if not text.strip())
+                raise DataError(f"{where}: the {column} of {key!r} is empty; mend it, or get the data again")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -58,25 +123,57 @@ class RankingTask(EmbeddingTask):
 
     @property
     def candidates(self) -> datasets.Dataset:
-        """The candidates, loaded once."""
+        """The candidates of the test, loaded once."""
         if self._candidates is None:
-            table = self.load_candidates()
+            import datasets
+
+            table = datasets.Dataset.from_dict(dict(self.load_candidates()))
             if len(set(table["id"])) != len(table):
                 raise DataError(f"task {self.name!r}: a candidate's id occurs twice")
             self._candidates = table
         return self._candidates
 
     def setup(self, stage: str) -> None:
-        """Load the splits of a stage and the candidates."""
+        """Load the splits of a stage, and the candidates where there are queries among them."""
         super().setup(stage)
-        assert self.candidates
+        assert (self.trains and stage in ("fit", "validate")) or self.candidates
+
+    def head_spec(self) -> HeadSpec:
+        """A head that is trained, or vectors of a hidden layer."""
+        if not self.trains:
+            return super().head_spec()
+        return HeadSpec("dual", {"layer": self.layer, "pooling": self.pooling, "scale": self.scale})
+
+    def examples(self, split: str) -> Examples:
+        """The tokenised split; made once."""
+        if split == "train" and split not in self._examples:
+            self._examples[split] = self.encode_pairs(self.table(split))
+        return super().examples(split)
+
+    def encode_pairs(self, table: datasets.Dataset) -> Examples:
+        """Tokenise the two sides of pairs; those with the same candidate have the same label."""
+        numbers: dict[str, int] = {}
+        candidates = list(table["candidate"])
+        return Examples(
+            ids=[str(i) for i in table["id"]],
+            languages=list(table["language"]),
+            text={
+                "query": Ragged.from_lists(self.tokenize(table["query"], self.max_query_length)),
+                "candidate": Ragged.from_lists(self.tokenize(candidates)),
+            },
+            labels=torch.tensor([numbers.setdefault(text, len(numbers)) for text in candidates]),
+        )
 
     def encode(self, table: datasets.Dataset) -> Examples:
-        """Tokenise every distinct query and candidate once."""
+        """Tokenise every distinct query and candidate once; the candidates of pairs are their own."""
+        if "candidate" in table.column_names:
+            known = dict(zip((names[0] for names in table["targets"]), table["candidate"], strict=True))
+        else:
+            known = dict(zip(self.candidates["id"], self.candidates["text"], strict=True))
         items: dict[tuple[bool, str], int] = {}
         sides = {
             name: [items.setdefault((asked, text), len(items)) for text in texts]
-            for name, asked, texts in (("candidate", False, self.candidates["text"]), ("query", True, table["query"]))
+            for name, asked, texts in (("candidate", False, known.values()), ("query", True, table["query"]))
         }
         ids = self.tokenize(text for asked, text in items if not asked)
         ids += self.tokenize((text for asked, text in items if asked), self.max_query_length)
@@ -84,7 +181,7 @@ class RankingTask(EmbeddingTask):
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
             text={"text": Ragged.from_lists(ids)},
-            extra=sides | {"targets": list(table["targets"])},
+            extra=sides | {"names": list(known), "targets": list(table["targets"])},
         )
 
     def predictions(self, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
@@ -93,7 +190,7 @@ class RankingTask(EmbeddingTask):
 
         examples = self.examples(split)
         vectors = self.vectors(decoded)
-        names = np.asarray(self.candidates["id"], dtype=object)
+        names = np.asarray(examples.extra["names"], dtype=object)
         candidates = self.unit(vectors[torch.as_tensor(examples.extra["candidate"])])
         languages, items = np.asarray(examples.languages), torch.as_tensor(examples.extra["query"])
         places = torch.empty(len(items), min(TOP, len(candidates)), dtype=torch.int64)

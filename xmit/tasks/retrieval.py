@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingTask(Task):
-    """Base of all tasks that compare sentence vectors of the encoder as it is; nothing is trained.
+    """Base of all tasks that compare sentence vectors, of the encoder as it is: nothing is trained.
 
     Args:
         layer: Which hidden state makes the vectors; by default 14 of 24 scaled to the encoder's depth.
@@ -43,7 +43,8 @@ class EmbeddingTask(Task):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.layer, self.pooling, self.centre = layer, pooling, centre
+        self.layer, self.centre = layer, centre
+        self.pooling: str = pooling
 
     def head_spec(self) -> HeadSpec:
         """Vectors of a hidden layer."""
