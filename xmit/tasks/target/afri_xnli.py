@@ -33,7 +33,7 @@ class AfriXNLI(NLITask):
         languages=tuple(CODES),
         language_map=CODES,
         main_score="accuracy",
-        dataset="masakhane/afrixnli",  # revision: no commit is known offline
+        dataset="masakhane/afrixnli",
         license="Apache 2.0",
         citation="Adelani et al. 2025, IrokoBench: A New Benchmark for African Languages in the Age of LLMs, NAACL",
         description="does a sentence entail another, in African languages (3 classes)",

@@ -30,7 +30,7 @@ class AmericasNLI(NLITask):
         languages=("ay", "bzd", "cni", "gn", "hch", "nah", "oto", "qu", "shp", "tar"),
         language_map={"ay": "aym", "qu": "quy"},
         main_score="accuracy",
-        dataset="nala-cub/americas_nli",  # revision: no commit is known offline
+        dataset="nala-cub/americas_nli",
         license="CC BY-SA 4.0",
         citation="Ebrahimi et al. 2022, AmericasNLI: Evaluating Zero-shot Natural Language Understanding, ACL",
         description="does a sentence entail another, in languages of the Americas (3 classes)",

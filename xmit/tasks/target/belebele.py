@@ -37,7 +37,7 @@ class Belebele(MultipleChoiceTask):
         languages=tuple(CODES),
         language_map=CODES,
         main_score="accuracy",
-        dataset="facebook/belebele",  # revision: no commit is known offline
+        dataset="facebook/belebele",
         license="CC BY-SA 4.0",
         citation="Bandarkar et al. 2024, The Belebele Benchmark: a Parallel Reading Comprehension Dataset, ACL",
         description="questions on a passage, 4 answers to choose from",

@@ -33,7 +33,6 @@ class BUCC2018(BitextMiningTask):
         languages=("de", "fr", "ru", "zh"),
         main_score="f1",
         dataset="mteb/BUCC",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="BUCC 2018 shared task terms (research)",
         citation="Zweigenbaum, Sharoff and Rapp (2018), Overview of the Third BUCC Shared Task, BUCC",
         description="translations mined from two monolingual corpora",

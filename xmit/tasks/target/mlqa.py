@@ -32,7 +32,6 @@ class MLQA(EnglishQATask):
         languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
         main_score="f1",
         dataset="google/xtreme",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="CC BY-SA 3.0",
         citation="Lewis et al. (2020), MLQA: Evaluating Cross-lingual Extractive Question Answering, ACL",
         description="answer spans in Wikipedia paragraphs that were found parallel",

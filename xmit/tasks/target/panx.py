@@ -31,7 +31,7 @@ class PanX(TokenClassificationTask):
         roles=("target",),
         languages=(*XTREME.split(), *ADDED.split()),
         main_score="f1",
-        dataset="unimelb-nlp/wikiann",  # revision: no hub could be asked for the commit
+        dataset="unimelb-nlp/wikiann",
         license="not stated; Wikipedia's text is CC BY-SA 3.0",
         citation="Pan et al. 2017, P17-1178; splits: Rahimi et al. 2019, Massively Multilingual Transfer, P19-1015",
         description="names in Wikipedia",

@@ -27,7 +27,7 @@ class PAWSX(SequenceClassificationTask):
         roles=("target",),
         languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
         main_score="accuracy",
-        dataset="google-research-datasets/paws-x",  # google/xtreme's copy lacks rows; no commit is known offline
+        dataset="google-research-datasets/paws-x",  # google/xtreme's copy lacks rows
         license="may be freely used for any purpose, attribution wished",
         citation="Yang et al. 2019, PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification, EMNLP",
         description="are two sentences paraphrases",

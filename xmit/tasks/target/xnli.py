@@ -27,7 +27,6 @@ class XNLI(NLITask):
         languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"),
         main_score="accuracy",
         dataset="facebook/xnli",
-        revision=None,  # no hub could be asked for the commit
         license="CC BY-NC 4.0",
         citation="Conneau et al. 2018, XNLI: Evaluating Cross-lingual Sentence Representations, EMNLP",
         description="does a sentence entail another (3 classes)",

@@ -32,7 +32,6 @@ class XQuAD(EnglishQATask):
         languages=LANGUAGES["xtreme-r"],
         main_score="f1",
         dataset="google/xquad",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="CC BY-SA 4.0",
         citation="Artetxe, Ruder and Yogatama (2020), On the Cross-lingual Transferability of Monolingual "
         "Representations, ACL",
