@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from xmit.data.revisions import REVISIONS
-from xmit.errors import DataError
+from xmit.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
     import datasets
@@ -38,7 +38,7 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
         The first that is a file.
 
     Raises:
-        DataError: If there is none: what was looked for, where, and both remedies.
+        MissingDataError: If there is none: what was looked for, where, and both remedies.
     """
     folder = Path(data_dir).expanduser()
     for name in names:
@@ -47,7 +47,7 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
                 return path
     wanted = " or ".join(names)
     state = f"in {folder}" if folder.is_dir() else f"in {folder}, which is not a folder"
-    raise DataError(
+    raise MissingDataError(
         f"task {task!r}: looked for {wanted} (or the same with .gz) {state}. Put the original release files there and "
         f"pass that folder as data_dir, or leave data_dir out to load {hub} from the hub."
     )
@@ -230,7 +230,7 @@ def _reaching_hub(what: str, local: bool, pin: str) -> Iterator[None]:
             raise DataError(f"{what}: the repository is a script, which is never run; {remedy}") from error
         if isinstance(error, ConnectionError) or (reason and not local):
             why = f"{reason} and it is not in the cache" if reason else text
-            raise DataError(f"{what}: the hub cannot be reached ({why}); {_REMEDIES}") from error
+            raise MissingDataError(f"{what}: the hub cannot be reached ({why}); {_REMEDIES}") from error
         where = "the folder's files" if local else "id, config, revision and access"
         raise DataError(f"{what}: cannot be loaded ({text}); check {where}, or {_REMEDIES}{pin}") from error
     finally:

@@ -33,8 +33,9 @@ class TaskMetadata:
         language_map: From our codes to the data's own where they differ; the latter are accepted on input.
         overlaps: Names of tasks that share items or images with this one.
         benchmark_version: Such as ``"xtreme-r"``; empty where the task belongs to no benchmark.
-        sizes: How many rows the published splits have in the source language, by split, after rows without a label
-            are dropped. The planner estimates with them; a ``data_dir`` that holds another number is warned about.
+        sizes: How many rows the published splits have in the source language (a test that lacks it: in most of its
+            languages), by split, after rows without a label are dropped. The planner estimates with them; a
+            ``data_dir`` that holds another number is warned about.
 
     Raises:
         ConfigError: If a field is empty or contradicts another.

@@ -8,7 +8,7 @@ from xmit.data.readers import read_tsv
 from xmit.data.sources import find_file, labels_to_ids, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.nli import NLITask, nli_table
+from xmit.tasks.nli import XNLI_ROWS, NLITask, nli_table
 from xmit.tasks.parallel import Columns
 
 CODES = {
@@ -39,6 +39,7 @@ class AfriXNLI(NLITask):
         description="does a sentence entail another, in African languages (3 classes)",
         parallel=True,
         overlaps=("xnli", "americas_nli"),
+        sizes={"train": XNLI_ROWS["train"], **{split: count for split, (_, count) in PARTS.items()}},
     )
 
     def load_split(self, split: str, language: str) -> Any:

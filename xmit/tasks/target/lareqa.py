@@ -44,6 +44,7 @@ class LAReQA(RankingTask):
         description="answer sentences in eleven languages to a question in one of them",
         parallel=True,
         benchmark_version="xtreme-r",
+        sizes={"test": 1_190},
     )
     rule = "map"
 

@@ -10,7 +10,7 @@ from xmit.data.sources import find_file, load_hub
 from xmit.metrics.qa import mlqa_scores
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target.english_qa import Columns, EnglishQATask, hub_columns
+from xmit.tasks.target.english_qa import SQUAD_ROWS, Columns, EnglishQATask, hub_columns
 
 ROWS = {
     "validation": {"ar": 517, "de": 512, "en": 1148, "es": 500, "hi": 507, "vi": 511, "zh": 504},
@@ -37,6 +37,7 @@ class MLQA(EnglishQATask):
         description="answer spans in Wikipedia paragraphs that were found parallel",
         parallel=True,
         benchmark_version="xtreme, xtreme-r",
+        sizes={"train": SQUAD_ROWS["train"], **{split: rows["en"] for split, rows in ROWS.items()}},
     )
 
     own_validation = True

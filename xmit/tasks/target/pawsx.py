@@ -11,15 +11,14 @@ from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.parallel import keep_rows, rows_with
 
-PARTS = {"train": ("train", 49_401), "validation": ("dev", 2_000), "test": ("test", 2_000)}
+ROWS = {"train": 49_401, "validation": 2_000, "test": 2_000}
 
 
 @register_task
 class PAWSX(SequenceClassificationTask):
     """Paraphrases among pairs with nearly the same words, 2,000 test pairs in each of 7 languages, parallel.
 
-    What was not translated holds the text ``NS`` and label 0: an item that is ``NS`` in any language at hand is
-    dropped in all. ``keep_untranslated`` keeps it, as published scores and submission files do.
+    What is ``NS`` (untranslated) in any language at hand is dropped in all; published scores ``keep_untranslated``.
     """
 
     metadata: ClassVar[TaskMetadata] = TaskMetadata(
@@ -33,12 +32,13 @@ class PAWSX(SequenceClassificationTask):
         description="are two sentences paraphrases",
         parallel=True,
         benchmark_version="xtreme",
+        sizes=ROWS,
     )
     label_names, text_columns = ("0", "1"), ("sentence1", "sentence2")
 
     def __init__(self, keep_untranslated: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.keep_untranslated = keep_untranslated
+        self.keep_untranslated, self.sizes = keep_untranslated, ROWS if keep_untranslated else {"train": ROWS["train"]}
 
     def load_split(self, split: str, language: str) -> Any:
         """Load one split of one language, ``data_dir`` having XTREME's ``pawsx/dev-de.tsv``."""
@@ -51,10 +51,10 @@ class PAWSX(SequenceClassificationTask):
         return datasets.Dataset.from_dict({**keep_rows(rows, kept), "id": [f"{split}-{i}" for i in kept]})
 
     def _read(self, split: str, language: str) -> Any:
-        (part, count), hub = PARTS[split], self.metadata.dataset
+        hub, part = self.metadata.dataset, "dev" if split == "validation" else split
         if not self.data_dir:
-            return load_hub(hub, config=language, split=split, rows=count, label_names=("0", "1")).to_dict()
-        file = f"{part}-{language}.tsv"
-        path = find_file(self.data_dir, f"pawsx/{file}", file, task=self.name, hub=hub)
+            return load_hub(hub, config=language, split=split, rows=ROWS[split], label_names=("0", "1")).to_dict()
+        names = (f"pawsx/{part}-{language}.tsv", f"{part}-{language}.tsv")
+        path = find_file(self.data_dir, *names, task=self.name, hub=hub)
         rows = read_tsv(path, (*self.text_columns, "label"))
         return {**rows, "label": labels_to_ids(rows["label"], self.label_names, path)}

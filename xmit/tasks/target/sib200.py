@@ -41,6 +41,7 @@ class SIB200(SequenceClassificationTask):
         description="topic of a sentence (7 classes)",
         parallel=True,
         overlaps=("belebele",),
+        sizes=ROWS,
     )
     label_names = ("science/technology", "travel", "politics", "sports", "health", "entertainment", "geography")
 

@@ -48,6 +48,7 @@ class Tatoeba(RetrievalTask):
         description="the translation of an English sentence among up to 1,000",
         language_map=dict(zip(LANGUAGES["xtreme-r"], ISO.split(), strict=True)),
         benchmark_version="xtreme-r",
+        sizes={"test": 1_000},
     )
 
     def __init__(

@@ -35,6 +35,7 @@ class TyDiQA(english.EnglishQATask):
             **{"ko": "korean", "ru": "russian", "sw": "swahili", "te": "telugu"},
         },
         benchmark_version="xtreme, xtreme-r",
+        sizes={**english.TYDIQA_ENGLISH, "test": 440},
     )
 
     def __init__(self, train_from: english.Source = "tydiqa", **kwargs: Any) -> None:

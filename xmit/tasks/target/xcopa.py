@@ -34,6 +34,7 @@ class XCOPA(english.StagedChoiceTask):
         description="cause or effect of a premise (2 choices)",
         parallel=True,
         benchmark_version="xtreme-r",
+        sizes=english.COPA_ROWS,
     )
 
     def __init__(self, question_from: Literal["et", "own"] = "et", **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.nli import NLITask
+from xmit.tasks.nli import XNLI_ROWS, NLITask
 
 if TYPE_CHECKING:
     import datasets
@@ -33,6 +33,7 @@ class XNLI(NLITask):
         parallel=True,
         overlaps=("americas_nli", "afri_xnli"),
         benchmark_version="xtreme, xtreme-r",
+        sizes=XNLI_ROWS,
     )
 
     def load_split(self, split: str, language: str) -> datasets.Dataset:
