@@ -18,6 +18,10 @@ class DataError(XmitError):
     """A data file is missing, damaged or not in the expected form."""
 
 
+class MissingDataError(DataError):
+    """Data are not at hand: no such file, or the hub cannot be reached."""
+
+
 class EncoderError(XmitError):
     """An encoder, tower or checkpoint cannot be used."""
 

@@ -6,6 +6,9 @@ import gzip
 import json
 import re
 import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -14,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmit.data import sources
+from xmit.data.revisions import REVISIONS, UNPINNED
 from xmit.data.sources import find_file, labels_to_ids, load_hub
 from xmit.errors import DataError
+from xmit.registry import registered_tasks
 
 NLI = ("entailment", "neutral", "contradiction")
 
@@ -297,3 +302,62 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_one_language_only(monkeypa
         {"path": "a/b", "revision": "refs/convert/parquet", "data_files": files},
         {"path": "a/b", "revision": "def", "data_files": files},
     ]
+
+
+def test_a_pinned_data_set_is_loaded_by_its_commit_unless_another_is_asked_for(monkeypatch, tmp_path):
+    asked = []
+
+    def builder(**options):
+        asked.append(options.get("revision"))
+        raise datasets.exceptions.DatasetNotFoundError(f"Revision '{asked[-1]}' doesn't exist for dataset on the Hub.")
+
+    monkeypatch.setattr(sources, "_unreachable", lambda endpoint: "")
+    monkeypatch.setattr(datasets, "load_dataset_builder", builder)
+    pin = REVISIONS["facebook/xnli"]
+    with pytest.raises(DataError, match=rf"doesn't exist.*; xmit/data/revisions\.py pins {pin}: .*change it there"):
+        load_hub("facebook/xnli", config="en", split="test")
+    for arguments in ({"revision": "main"}, {"parquet_branch": True}):
+        with pytest.raises(DataError) as caught:
+            load_hub("facebook/xnli", config="en", split="test", **arguments)
+        assert "pins" not in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        load_hub("a/b", split="test")
+    assert "pins" not in str(caught.value)
+    assert asked == [pin, "main", "refs/convert/parquet", None]
+    (tmp_path / "facebook" / "xnli").mkdir(parents=True)  # a folder of that name has no revisions
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="check the folder's files"):
+        load_hub("facebook/xnli", config="en", split="test")
+    assert asked[-1] is None
+
+
+def test_offline_another_revision_than_the_pinned_is_refused_with_its_place(monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    found = SimpleNamespace(hash="b" * 40)
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda **options: found)
+    with pytest.raises(DataError, match=r"the cache holds revision b+ instead of .*xmit/data/revisions\.py pins"):
+        load_hub("facebook/xnli", config="en", split="test")
+
+
+def test_every_data_set_that_a_task_loads_is_pinned_or_says_why_not():
+    root = Path(sources.__file__).parents[1]
+    code = "".join(path.read_text(encoding="utf-8") for path in root.glob("tasks/**/*.py"))
+    ids = set(re.findall(r'(?:dataset=|load_hub\(|^[A-Z]+ = |"hub": )"([\w-]+/[\w.-]+)"', code, flags=re.MULTILINE))
+    ids |= {task.metadata.dataset for task in registered_tasks().values() if task.metadata.dataset.count("/") == 1}
+    ids |= {"google/xtreme", "aps/super_glue", "facebook/xnli", "nyu-mll/glue", "rajpurkar/squad"}
+    assert len(ids) > 20
+    assert ids <= REVISIONS.keys() | UNPINNED.keys()
+    assert not REVISIONS.keys() & UNPINNED.keys()
+    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in REVISIONS.values())
+    assert len(set(REVISIONS.values())) == len(REVISIONS)
+
+
+def test_a_task_shows_the_pinned_revision_of_its_data():
+    tasks = registered_tasks()
+    for name, task in tasks.items():
+        pin = REVISIONS.get(task.metadata.dataset)
+        if pin:
+            assert task.metadata.revision == task.data_version() == task.metadata.to_dict()["revision"] == pin, name
+    assert tasks["udpos"].metadata.revision == "2.17"
+    assert tasks["panx"].data_version() == ""
+    assert replace(tasks["xnli"].metadata, revision="main").revision == "main"

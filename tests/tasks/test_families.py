@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from xmit.errors import ConfigError, DataError
 from xmit.modules.encoders import load_tokenizer
+from xmit.registry import registered_tasks
 from xmit.tasks import DigitsImage, RetrievalTask, SequenceClassificationTask, TaskMetadata
 from xmit.tasks.scoring import accuracy_scores, consistency_scores, majority_scores
 
@@ -174,3 +176,39 @@ def test_missing_targets_are_not_scored():
     assert (english.value, english.n) == (0.5, 2)
     assert np.isnan(german.value)
     assert german.reason == "no example has a target"
+
+
+def test_files_with_another_number_of_rows_than_published_are_warned_about(tmp_path, recwarn):
+    class Sized(Pairs):
+        metadata = replace(Pairs.metadata, name="sized", sizes={"train": 3, "validation": 5, "test": 7})
+
+    Sized().table("validation")  # from the hub, where the count is asserted
+    Sized(data_dir=str(tmp_path), validation_file="own.tsv").table("validation")  # not what was published
+    task = Sized(data_dir=str(tmp_path))
+    task.table("train")
+    assert not recwarn.list
+    with pytest.warns(
+        UserWarning, match="'sized', split 'validation': 3 rows instead of the published 5: a part"
+    ) as caught:
+        task.table("validation")
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="split 'test': 3 rows instead of the published 7") as caught:
+        task.table("test")
+    assert len(caught) == 1  # of English alone: other languages may have another number
+    with pytest.warns(UserWarning, match="split 'validation': 3 rows"):
+        Sized(data_dir=str(tmp_path), test_split="validation").table("test")
+
+
+def test_every_target_knows_its_published_sizes():
+    tasks = {name: cls for name, cls in registered_tasks().items() if ".target." in cls.__module__}
+    assert len(tasks) == 19
+    without_english = {"bucc2018", "mewslix", "udpos", "masakhaner2"}
+    assert {name for name, cls in tasks.items() if "test" not in cls.metadata.sizes} == without_english
+    for name, cls in tasks.items():
+        if cls.trains:
+            assert {"train", "validation"} <= cls.metadata.sizes.keys(), name
+    assert tasks["xcopa"](train_from="siqa+copa").sizes["train"] == 33_410 + 400
+    assert tasks["mlqa"](train_from="tydiqa").sizes == {"train": 3_333, "validation": 1_148, "test": 11_590}
+    assert tasks["tydiqa"](train_from="squad").sizes == {"train": 87_599, "validation": 10_570, "test": 440}
+    assert "test" not in tasks["pawsx"]().sizes
+    assert tasks["pawsx"](keep_untranslated=True).sizes["test"] == 2_000

@@ -85,6 +85,19 @@ def test_english_qa_trains_all_three(real_data: Path) -> None:
     assert len(sizes) == 1
 
 
+def test_published_sizes_are_those_of_the_real_data(real_data: Path, recwarn: pytest.WarningsRecorder) -> None:
+    english: dict[str, tuple[str, ...]] = {
+        **dict.fromkeys(("sib200", "nusax", "tydiqa"), ("train", "validation", "test")),
+        **{"xcopa": ("train", "validation"), "xquad": ("test",), "xnli": ("validation",), "mlqa": ("validation",)},
+    }
+    for name, splits in english.items():
+        cls = registered_tasks()[name]
+        task = cls(data_dir=str(real_data), languages=["en"] if "en" in cls.metadata.languages else ["et"])
+        for split in splits:
+            assert len(task.table(split)) == cls.metadata.sizes[split], (name, split)
+    assert not [w for w in recwarn if "published" in str(w.message)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_short_run_of(name: str, data: Callable[[str], str], tmp_path: Path) -> None:

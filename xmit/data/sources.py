@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from xmit.errors import DataError
+from xmit.data.revisions import REVISIONS
+from xmit.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
     import datasets
@@ -37,7 +38,7 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
         The first that is a file.
 
     Raises:
-        DataError: If there is none: what was looked for, where, and both remedies.
+        MissingDataError: If there is none: what was looked for, where, and both remedies.
     """
     folder = Path(data_dir).expanduser()
     for name in names:
@@ -46,7 +47,7 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
                 return path
     wanted = " or ".join(names)
     state = f"in {folder}" if folder.is_dir() else f"in {folder}, which is not a folder"
-    raise DataError(
+    raise MissingDataError(
         f"task {task!r}: looked for {wanted} (or the same with .gz) {state}. Put the original release files there and "
         f"pass that folder as data_dir, or leave data_dir out to load {hub} from the hub."
     )
@@ -104,7 +105,8 @@ def load_hub(
         dataset: ``namespace/name`` on the hub, or a folder with that repository's files.
         split: The split, by the hub's name.
         config: The configuration, which is a language in most of our data sets.
-        revision: A commit of the repository, so that data never change unseen; a folder has none.
+        revision: A commit of the repository, so that data never change unseen; by default the one that
+            :data:`~xmit.data.revisions.REVISIONS` pins. A folder has none.
         data_files: Patterns of the split's files, relative to the repository; or such patterns by split.
         parquet_branch: Whether to load from the converted copy, ``refs/convert/parquet`` unless ``revision`` is
             given.
@@ -134,13 +136,14 @@ def load_hub(
     what = f"{dataset}{f' ({config})' if config else ''}, split {split!r}"
     options: dict[str, Any] = {"path": str(folder.resolve()) if local else dataset}
     if not local:
-        options["revision"] = revision
+        options["revision"] = revision or REVISIONS.get(dataset)
     if data_files is None:
         options["name"] = config
     else:
         options["data_files"] = {split: data_files}
-    with _reaching_hub(what, local):
-        table = _prepare(options, split, what)
+    pin = f"; {_pinned(dataset)}" if options.get("revision") and not revision else ""
+    with _reaching_hub(what, local, pin):
+        table = _prepare(options, split, what, pin)
     if rows is not None and len(table) != rows:
         raise DataError(f"{what}: {len(table)} rows instead of {rows}; {_OTHER_VERSION}")
     if label_names is not None or drop_unlabelled:
@@ -148,11 +151,19 @@ def load_hub(
     return table
 
 
-def _prepare(options: dict[str, Any], split: str, what: str) -> datasets.Dataset:
+def _pinned(dataset: str) -> str:
+    """That a revision is ours, where it stands, and what to do about it."""
+    return (
+        f"xmit/data/revisions.py pins {REVISIONS[dataset]}: if that is gone from the hub, "
+        "change it there or give load_hub another revision"
+    )
+
+
+def _prepare(options: dict[str, Any], split: str, what: str, pin: str) -> datasets.Dataset:
     import datasets
 
     if datasets.config.HF_HUB_OFFLINE and "revision" in options:
-        builder = _cached(options, what)
+        builder = _cached(options, what, pin)
     else:
         builder = datasets.load_dataset_builder(**options)
         found = builder.config.data_files or {}
@@ -169,7 +180,7 @@ def _prepare(options: dict[str, Any], split: str, what: str) -> datasets.Dataset
     return builder.as_dataset(split=split)
 
 
-def _cached(options: dict[str, Any], what: str) -> datasets.DatasetBuilder:
+def _cached(options: dict[str, Any], what: str, pin: str) -> datasets.DatasetBuilder:
     """The builder of what an earlier call left in the cache; ``datasets`` finds it by the very same arguments."""
     import datasets
 
@@ -181,7 +192,7 @@ def _cached(options: dict[str, Any], what: str) -> datasets.DatasetBuilder:
         builder = datasets.load_dataset_builder(**options)
     revision = options["revision"] or ""
     if re.fullmatch(r"[0-9a-f]{40}", revision) and builder.hash != revision:
-        raise DataError(f"{what}: the cache holds revision {builder.hash} instead of {revision}; {_REMEDIES}")
+        raise DataError(f"{what}: the cache holds revision {builder.hash} instead of {revision}; {_REMEDIES}{pin}")
     return builder
 
 
@@ -199,7 +210,7 @@ def _check_one_part(files: Sequence[str], patterns: str | Sequence[str] | None, 
 
 
 @contextmanager
-def _reaching_hub(what: str, local: bool) -> Iterator[None]:
+def _reaching_hub(what: str, local: bool, pin: str) -> Iterator[None]:
     """Turn the errors of ``datasets`` into ours, and give up at once where the hub cannot be reached."""
     import datasets
 
@@ -219,9 +230,9 @@ def _reaching_hub(what: str, local: bool) -> Iterator[None]:
             raise DataError(f"{what}: the repository is a script, which is never run; {remedy}") from error
         if isinstance(error, ConnectionError) or (reason and not local):
             why = f"{reason} and it is not in the cache" if reason else text
-            raise DataError(f"{what}: the hub cannot be reached ({why}); {_REMEDIES}") from error
+            raise MissingDataError(f"{what}: the hub cannot be reached ({why}); {_REMEDIES}") from error
         where = "the folder's files" if local else "id, config, revision and access"
-        raise DataError(f"{what}: cannot be loaded ({text}); check {where}, or {_REMEDIES}") from error
+        raise DataError(f"{what}: cannot be loaded ({text}); check {where}, or {_REMEDIES}{pin}") from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,8 @@ class Task(TaskData):
     metadata: ClassVar[TaskMetadata]
     name: str
     """The registry name."""
+    sizes: dict[str, int]
+    """The published rows of each split under the arguments given; those of the metadata unless a task knows better."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
 
@@ -106,6 +109,7 @@ class Task(TaskData):
         self.train_examples, self.validation_examples = train_examples, validation_examples
         self.num_workers = num_workers
         self.test_split = test_split
+        self.sizes = dict(self.metadata.sizes)
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.image_spec: ImageSpec | None = None
         self._tables: dict[str, datasets.Dataset] = {}
@@ -241,6 +245,7 @@ class Task(TaskData):
             for language in self.split_languages(split):
                 part = self._load(self.test_split if split == "test" else split, language)
                 self._check(part, split, language)
+                self._compare_size(part, self.test_split if split == "test" else split, language)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
             wanted, seed = {
@@ -293,6 +298,17 @@ class Task(TaskData):
             twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
             raise DataError(f"{where}: the id {twice!r} occurs twice")
         self.check_rows(table, where)
+
+    def _compare_size(self, table: datasets.Dataset, split: str, language: str) -> None:
+        """Warn of files that hold another number of rows than was published; those of the hub are counted there."""
+        own = {"train": self.train_file, "validation": self.validation_file}.get(split)
+        published = self.sizes.get(split, len(table))
+        if self.data_dir and not own and language == self.metadata.source_language and len(table) != published:
+            warnings.warn(
+                f"task {self.name!r}, split {split!r}: {len(table):,} rows instead of the published {published:,}: "
+                "a part of the data, or another version",
+                stacklevel=2,
+            )
 
     # -- LightningDataModule -----------------------------------------------------------------------------
 

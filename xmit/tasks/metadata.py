@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from xmit.data.revisions import REVISIONS
 from xmit.errors import ConfigError
 
 ROLES = ("intermediate", "target", "image-text", "low-resource", "embedded")
@@ -28,12 +29,13 @@ class TaskMetadata:
         description: One line for people.
         source_language: The language of the training data.
         parallel: Whether the examples of all languages are translations that share their ``id``.
-        revision: The pinned revision of the data.
+        revision: The pinned revision of the data; by default that of :data:`~xmit.data.revisions.REVISIONS`.
         language_map: From our codes to the data's own where they differ; the latter are accepted on input.
         overlaps: Names of tasks that share items or images with this one.
         benchmark_version: Such as ``"xtreme-r"``; empty where the task belongs to no benchmark.
-        sizes: How many rows the published splits have in the source language, by split, after rows without a label
-            are dropped. The planner estimates with them; a ``data_dir`` that holds another number is warned about.
+        sizes: How many rows the published splits have in the source language (a test that lacks it: in most of its
+            languages), by split, after rows without a label are dropped. The planner estimates with them; a
+            ``data_dir`` that holds another number is warned about.
 
     Raises:
         ConfigError: If a field is empty or contradicts another.
@@ -68,6 +70,8 @@ class TaskMetadata:
             )
         if len(set(self.languages)) != len(self.languages):
             raise ConfigError(f"task {self.name!r} names a language twice")
+        if self.revision is None:
+            object.__setattr__(self, "revision", REVISIONS.get(self.dataset))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, ready for JSON."""

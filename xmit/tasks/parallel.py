@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from xmit.errors import DataError
+from xmit.errors import DataError, MissingDataError
 
 Columns = dict[str, list[Any]]
 
@@ -19,7 +19,7 @@ def rows_with(
     Args:
         value: What marks a row, such as PAWS-X' ``NS`` (not translated).
         columns: Where to look for it.
-        languages: The languages of the data; one that cannot be read (not at hand) cannot say what it lacks.
+        languages: The languages of the data; one that is not at hand cannot say what it lacks.
         read: Reads the columns of one language.
 
     Returns:
@@ -30,7 +30,7 @@ def rows_with(
     for language in languages:
         try:
             rows = read(language)
-        except DataError:
+        except MissingDataError:
             continue
         for name in names:
             found.update(i for i, text in enumerate(rows[name]) if text == value)

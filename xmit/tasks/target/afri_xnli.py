@@ -8,7 +8,7 @@ from xmit.data.readers import read_tsv
 from xmit.data.sources import find_file, labels_to_ids, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.nli import NLITask, nli_table
+from xmit.tasks.nli import XNLI_ROWS, NLITask, nli_table
 from xmit.tasks.parallel import Columns
 
 CODES = {
@@ -33,12 +33,13 @@ class AfriXNLI(NLITask):
         languages=tuple(CODES),
         language_map=CODES,
         main_score="accuracy",
-        dataset="masakhane/afrixnli",  # revision: no commit is known offline
+        dataset="masakhane/afrixnli",
         license="Apache 2.0",
         citation="Adelani et al. 2025, IrokoBench: A New Benchmark for African Languages in the Age of LLMs, NAACL",
         description="does a sentence entail another, in African languages (3 classes)",
         parallel=True,
         overlaps=("xnli", "americas_nli"),
+        sizes={"train": XNLI_ROWS["train"], **{split: count for split, (_, count) in PARTS.items()}},
     )
 
     def load_split(self, split: str, language: str) -> Any:

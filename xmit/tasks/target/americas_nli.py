@@ -8,7 +8,7 @@ from xmit.data.readers import read_tsv
 from xmit.data.sources import find_file, labels_to_ids, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.nli import LABELS, NLITask, nli_table
+from xmit.tasks.nli import LABELS, XNLI_ROWS, NLITask, nli_table
 from xmit.tasks.parallel import Columns, integers
 
 # the id of XNLI's first item, and how many rows the languages that are complete have
@@ -30,12 +30,13 @@ class AmericasNLI(NLITask):
         languages=("ay", "bzd", "cni", "gn", "hch", "nah", "oto", "qu", "shp", "tar"),
         language_map={"ay": "aym", "qu": "quy"},
         main_score="accuracy",
-        dataset="nala-cub/americas_nli",  # revision: no commit is known offline
+        dataset="nala-cub/americas_nli",
         license="CC BY-SA 4.0",
         citation="Ebrahimi et al. 2022, AmericasNLI: Evaluating Zero-shot Natural Language Understanding, ACL",
         description="does a sentence entail another, in languages of the Americas (3 classes)",
         parallel=True,
         overlaps=("xnli", "afri_xnli"),
+        sizes={**XNLI_ROWS, "test": PARTS["test"][2]},
     )
 
     def load_split(self, split: str, language: str) -> Any:

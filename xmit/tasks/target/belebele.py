@@ -9,16 +9,15 @@ from xmit.data.sources import find_file, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.multiple_choice import MultipleChoiceTask
-from xmit.tasks.target.english_choice import choice_table, cosmos_qa, numbered, numbers
+from xmit.tasks.target.english_choice import COSMOS_ROWS, choice_table, cosmos_qa, numbered, numbers
 from xmit.tasks.target.flores import flores_languages
 
-CODES = flores_languages("""
-Arab acm apc arb ars ary arz ckb pbt pes snd urd Armn hye Beng asm ben Cyrl bul kaz khk kir mkd rus srp tgk ukr Deva
-hin mar npi Ethi amh tir Geor kat Grek ell Gujr guj Guru pan Hang kor Hans zho Hant zho Hebr heb Jpan jpn Khmr khm Knda
-kan Laoo lao Latn afr als arb azj bam ben cat ceb ces dan deu eng est eus fin fra fuv gaz grn hat hau hin hrv hun ibo
-ilo ind isl ita jav kac kea kin lin lit lug luo lvs mlt mri nld nob npi nso nya plt pol por ron sin slk slv sna som sot
-spa ssw sun swe swh tgl tsn tso tur urd uzn vie war wol xho yor zsm zul Mlym mal Mymr mya shn Orya ory Sinh sin Taml
-tam Telu tel Thai tha Tibt bod
+CODES = flores_languages("""Arab acm apc arb ars ary arz ckb pbt pes snd urd Armn hye Beng asm ben Cyrl bul kaz khk kir
+mkd rus srp tgk ukr Deva hin mar npi Ethi amh tir Geor kat Grek ell Gujr guj Guru pan Hang kor Hans zho Hant zho Hebr
+heb Jpan jpn Khmr khm Knda kan Laoo lao Latn afr als arb azj bam ben cat ceb ces dan deu eng est eus fin fra fuv gaz grn
+hat hau hin hrv hun ibo ilo ind isl ita jav kac kea kin lin lit lug luo lvs mlt mri nld nob npi nso nya plt pol por ron
+sin slk slv sna som sot spa ssw sun swe swh tgl tsn tso tur urd uzn vie war wol xho yor zsm zul Mlym mal Mymr mya shn
+Orya ory Sinh sin Taml tam Telu tel Thai tha Tibt bod
 """)
 ANSWERS = ("mc_answer1", "mc_answer2", "mc_answer3", "mc_answer4")
 COLUMNS = ("link", "question_number", "flores_passage", "question", *ANSWERS, "correct_answer_num")
@@ -37,12 +36,13 @@ class Belebele(MultipleChoiceTask):
         languages=tuple(CODES),
         language_map=CODES,
         main_score="accuracy",
-        dataset="facebook/belebele",  # revision: no commit is known offline
+        dataset="facebook/belebele",
         license="CC BY-SA 4.0",
         citation="Bandarkar et al. 2024, The Belebele Benchmark: a Parallel Reading Comprehension Dataset, ACL",
         description="questions on a passage, 4 answers to choose from",
         parallel=True,
         overlaps=("sib200",),
+        sizes={**COSMOS_ROWS, "test": 900},
     )
     num_choices = 4
 
@@ -52,9 +52,9 @@ class Belebele(MultipleChoiceTask):
             return cosmos_qa(self.data_dir, split, task=self.name)
         code, hub = self.native(language), self.metadata.dataset
         if self.data_dir:
-            path = find_file(self.data_dir, f"Belebele/{code}.jsonl", f"{code}.jsonl", task=self.name, hub=hub)
-            rows = read_jsonl(path, COLUMNS)
+            where: Any = find_file(self.data_dir, f"Belebele/{code}.jsonl", f"{code}.jsonl", task=self.name, hub=hub)
+            rows = read_jsonl(where, COLUMNS)
         else:
-            rows = load_hub(hub, config=code, split=split, rows=900).to_dict()
+            where, rows = f"{hub}, {code}", load_hub(hub, config=code, split=split, rows=900).to_dict()
         link, number, *context, right = (rows[name] for name in COLUMNS if name not in ANSWERS)
-        return choice_table(numbered(link, number), context, [rows[name] for name in ANSWERS], numbers(right, code, 4))
+        return choice_table(numbered(link, number), context, [rows[name] for name in ANSWERS], numbers(right, where, 4))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from xmit.data.readers import read_tsv
 from xmit.data.sources import find_file, load_hub
-from xmit.errors import ConfigError, DataError
+from xmit.errors import ConfigError, DataError, MissingDataError
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.mining import BitextMiningTask
@@ -33,7 +33,6 @@ class BUCC2018(BitextMiningTask):
         languages=("de", "fr", "ru", "zh"),
         main_score="f1",
         dataset="mteb/BUCC",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="BUCC 2018 shared task terms (research)",
         citation="Zweigenbaum, Sharoff and Rapp (2018), Overview of the Third BUCC Shared Task, BUCC",
         description="translations mined from two monolingual corpora",
@@ -79,8 +78,8 @@ class BUCC2018(BitextMiningTask):
             sides.append(side)
         try:
             gold = read_tsv(find("gold"), ["source", "target"])
-        except DataError as error:
-            if split == "test" and "looked for" in str(error):
+        except MissingDataError:
+            if split == "test":
                 return sides[0], sides[1], None
             raise
         return sides[0], sides[1], list(zip(gold["source"], gold["target"], strict=True))

@@ -204,6 +204,8 @@ class StagedChoiceTask(MultipleChoiceTask):
         super().__init__(**kwargs)
         self.train_from, self.rounds = train_from, rounds
         self.num_choices = 2 if train_from == "copa" else 3
+        rows = {"copa": COPA_ROWS["train"], "siqa": SIQA_ROWS["train"]}
+        self.sizes["train"] = sum(rows[part] for part in train_from.split("+"))
 
     def with_siqa(self, copa: datasets.Dataset) -> datasets.Dataset:
         """The training rows that were asked for."""

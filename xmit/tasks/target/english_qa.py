@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 SQUAD = "rajpurkar/squad"
 TYDIQA = "google-research-datasets/tydiqa"
+SQUAD_ROWS = {"train": 87_599, "validation": 10_570}
 TYDIQA_ROWS = {"train": 49_881, "validation": 5_077}
+TYDIQA_ENGLISH = {"train": 3_333, "validation": 363}
+"""What :func:`tydiqa` makes of the 3,696 English questions."""
 Columns = dict[str, list[Any]]
 Source = Literal["squad", "tydiqa"]
 
@@ -42,6 +45,8 @@ class EnglishQATask(QuestionAnsweringTask):
     def __init__(self, train_from: Source = "squad", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.train_from = train_from
+        english = {"squad": SQUAD_ROWS, "tydiqa": TYDIQA_ENGLISH}[train_from]
+        self.sizes |= {"train": english["train"]} if self.own_validation else english
 
     @abstractmethod
     def read(self, split: str, language: str) -> Columns:
@@ -79,8 +84,7 @@ def squad(split: str, data_dir: str | None, task: str) -> Columns:
     if data_dir:
         name = f"{'train' if split == 'train' else 'dev'}-v1.1.json"
         return read_squad(find_file(data_dir, name, f"squad/{name}", task=task, hub=SQUAD))
-    rows = {"train": 87_599, "validation": 10_570}[split]
-    return hub_columns(load_hub(SQUAD, split=split, config="plain_text", rows=rows))
+    return hub_columns(load_hub(SQUAD, split=split, config="plain_text", rows=SQUAD_ROWS[split]))
 
 
 def tydiqa(split: str, data_dir: str | None, task: str) -> Columns:

@@ -32,7 +32,7 @@ class LAReQA(RankingTask):
         description="answer sentences in eleven languages to a question in one of them",
         parallel=True,
         benchmark_version="xtreme-r",
-        sizes={"train": 87_599, "validation": 10_570},
+        sizes={"train": 87_599, "validation": 10_570, "test": 1_190},
     )
     rule = "map"
 

@@ -39,6 +39,7 @@ class MasakhaNER2(TokenClassificationTask):
         citation="Adelani et al. (2022), MasakhaNER 2.0: Africa-centric Transfer Learning for Named Entity Recognition",
         description="names and dates in the news of African languages",
         language_map=CODES,
+        sizes={"train": 12_543, "validation": 2_001},
     )
     label_names = ("O", *(f"{b}-{t}" for t in ("PER", "ORG", "LOC", "DATE") for b in "BI"))
 

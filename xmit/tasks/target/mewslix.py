@@ -28,7 +28,6 @@ class MewsliX(RankingTask):
         languages=("ar", "de", "en", "es", "fa", "ja", "pl", "ro", "ta", "tr", "uk"),
         main_score="map@20",
         dataset="izhx/mewsli-x",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="Apache 2.0",
         citation="Ruder et al. (2021), XTREME-R: Towards More Challenging and Nuanced Multilingual Evaluation, EMNLP",
         description="the entity that a mention in the news means",

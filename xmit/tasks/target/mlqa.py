@@ -10,7 +10,7 @@ from xmit.data.sources import find_file, load_hub
 from xmit.metrics.qa import mlqa_scores
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target.english_qa import Columns, EnglishQATask, hub_columns
+from xmit.tasks.target.english_qa import SQUAD_ROWS, Columns, EnglishQATask, hub_columns
 
 ROWS = {
     "validation": {"ar": 517, "de": 512, "en": 1148, "es": 500, "hi": 507, "vi": 511, "zh": 504},
@@ -32,12 +32,12 @@ class MLQA(EnglishQATask):
         languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
         main_score="f1",
         dataset="google/xtreme",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="CC BY-SA 3.0",
         citation="Lewis et al. (2020), MLQA: Evaluating Cross-lingual Extractive Question Answering, ACL",
         description="answer spans in Wikipedia paragraphs that were found parallel",
         parallel=True,
         benchmark_version="xtreme, xtreme-r",
+        sizes={"train": SQUAD_ROWS["train"], **{split: rows["en"] for split, rows in ROWS.items()}},
     )
 
     own_validation = True

@@ -33,6 +33,7 @@ class NusaX(SequenceClassificationTask):
         citation="Winata et al. 2023, NusaX: Multilingual Parallel Sentiment Dataset for 10 Indonesian Languages, EACL",
         description="sentiment of a text (3 classes)",
         parallel=True,
+        sizes=ROWS,
     )
     label_names = ("negative", "neutral", "positive")
 

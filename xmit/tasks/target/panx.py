@@ -31,11 +31,12 @@ class PanX(TokenClassificationTask):
         roles=("target",),
         languages=(*XTREME.split(), *ADDED.split()),
         main_score="f1",
-        dataset="unimelb-nlp/wikiann",  # revision: no hub could be asked for the commit
+        dataset="unimelb-nlp/wikiann",
         license="not stated; Wikipedia's text is CC BY-SA 3.0",
         citation="Pan et al. 2017, P17-1178; splits: Rahimi et al. 2019, Massively Multilingual Transfer, P19-1015",
         description="names in Wikipedia",
         benchmark_version="xtreme, xtreme-r",
+        sizes={"train": 20_000, "validation": ROWS["en"], "test": ROWS["en"]},
     )
     label_names = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
@@ -47,9 +48,8 @@ class PanX(TokenClassificationTask):
     def load_split(self, split: str, language: str) -> Any:
         """Load one split of one language."""
         if not self.data_dir:
-            xtreme = "google/xtreme", f"PAN-X.{language}"
-            source, config = xtreme if language in ROWS else (self.metadata.dataset, language)
-            rows = None if split == "train" else ROWS.get(language)
+            own, rows = (self.metadata.dataset, language), None if split == "train" else ROWS.get(language)
+            source, config = ("google/xtreme", f"PAN-X.{language}") if language in ROWS else own
             return sentences(hub_columns(load_hub(source, config=config, split=split, rows=rows), "ner_tags"))
         part = "dev" if split == "validation" else split
         names = (f"panx/{part}-{language}.tsv", f"{part}-{language}.tsv", f"{language}/{part}", f"{language}-{part}")

@@ -9,7 +9,7 @@ from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.parallel import keep_rows, rows_with
 
-PARTS = {"train": ("train", 49_401), "validation": ("dev", 2_000), "test": ("test", 2_000)}
+ROWS = {"train": 49_401, "validation": 2_000, "test": 2_000}
 
 
 @register_task
@@ -26,18 +26,19 @@ class PAWSX(SequenceClassificationTask):
         roles=("target",),
         languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
         main_score="accuracy",
-        dataset="google-research-datasets/paws-x",  # google/xtreme's lacks rows; no commit known
+        dataset="google-research-datasets/paws-x",  # google/xtreme's copy lacks rows
         license="may be freely used for any purpose, attribution wished",
         citation="Yang et al. 2019, PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification, EMNLP",
         description="are two sentences paraphrases",
         parallel=True,
         benchmark_version="xtreme",
+        sizes=ROWS,
     )
     label_names, text_columns = ("0", "1"), ("sentence1", "sentence2")
 
     def __init__(self, keep_untranslated: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.keep_untranslated = keep_untranslated
+        self.keep_untranslated, self.sizes = keep_untranslated, ROWS if keep_untranslated else {"train": ROWS["train"]}
 
     def load_split(self, split: str, language: str) -> Any:
         """Load one split of one language, ``data_dir`` having XTREME's ``pawsx/dev-de.tsv``."""
@@ -50,9 +51,9 @@ class PAWSX(SequenceClassificationTask):
         return datasets.Dataset.from_dict({**keep_rows(rows, kept), "id": [f"{split}-{i}" for i in kept]})
 
     def _read(self, split: str, language: str) -> Any:
-        (part, count), hub = PARTS[split], self.metadata.dataset
+        hub, part = self.metadata.dataset, "dev" if split == "validation" else split
         if not self.data_dir:
-            return load_hub(hub, config=language, split=split, rows=count, label_names=("0", "1")).to_dict()
+            return load_hub(hub, config=language, split=split, rows=ROWS[split], label_names=("0", "1")).to_dict()
         names = [f"pawsx/{part}-{language}.tsv", f"{part}-{language}.tsv"]
         others = [*(translation_names(language, "PAWSX") if split == "train" else ()), *names]
         path = self.file(split, language, *names, translations=others)

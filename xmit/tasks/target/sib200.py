@@ -35,12 +35,13 @@ class SIB200(SequenceClassificationTask):
         languages=tuple(CODES),
         language_map=CODES,
         main_score="accuracy",
-        dataset="Davlan/sib200",  # revision: no commit is known offline
+        dataset="Davlan/sib200",
         license="CC BY-SA 4.0",
         citation="Adelani et al. 2024, SIB-200: A Simple, Inclusive, and Big Evaluation Dataset, EACL",
         description="topic of a sentence (7 classes)",
         parallel=True,
         overlaps=("belebele",),
+        sizes=ROWS,
     )
     label_names = ("science/technology", "travel", "politics", "sports", "health", "entertainment", "geography")
 

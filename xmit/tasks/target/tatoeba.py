@@ -43,12 +43,12 @@ class Tatoeba(RetrievalTask):
         languages=LANGUAGES["xtreme-r"],
         main_score="accuracy",
         dataset="google/xtreme",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="CC BY 2.0 FR",
         citation="Artetxe and Schwenk (2019), Massively Multilingual Sentence Embeddings, TACL",
         description="the translation of an English sentence among up to 1,000",
         language_map=dict(zip(LANGUAGES["xtreme-r"], ISO.split(), strict=True)),
         benchmark_version="xtreme-r",
+        sizes={"test": 1_000},
     )
 
     def __init__(

@@ -26,7 +26,6 @@ class TyDiQA(english.EnglishQATask):
         languages=("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te"),
         main_score="f1",
         dataset=english.TYDIQA,
-        revision=None,  # no hub can be reached from here to learn the commit
         license="Apache 2.0",
         citation="Clark et al. (2020), TyDi QA: A Benchmark for Information-Seeking Question Answering in "
         "Typologically Diverse Languages, TACL",
@@ -36,6 +35,7 @@ class TyDiQA(english.EnglishQATask):
             **{"ko": "korean", "ru": "russian", "sw": "swahili", "te": "telugu"},
         },
         benchmark_version="xtreme, xtreme-r",
+        sizes={**english.TYDIQA_ENGLISH, "test": 440},
     )
 
     def __init__(self, train_from: english.Source = "tydiqa", **kwargs: Any) -> None:

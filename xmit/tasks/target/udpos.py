@@ -37,6 +37,7 @@ class UDPOS(TokenClassificationTask):
         citation="Nivre et al. 2020, Universal Dependencies v2, LREC; Zeman et al. 2019, UD 2.5, hdl 11234/1-3105",
         description="part of speech of every word (17 tags)",
         benchmark_version="xtreme, xtreme-r",
+        sizes={"train": 21_253, "validation": 3_974},
     )
     label_names = UPOS
 

@@ -28,12 +28,13 @@ class XCOPA(english.StagedChoiceTask):
         roles=("target",),
         languages=("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh"),
         main_score="accuracy",
-        dataset="cambridgeltl/xcopa",  # revision: no commit is known offline
+        dataset="cambridgeltl/xcopa",
         license="CC BY 4.0",
         citation="Ponti et al. 2020, XCOPA: A Multilingual Dataset for Causal Commonsense Reasoning, EMNLP",
         description="cause or effect of a premise (2 choices)",
         parallel=True,
         benchmark_version="xtreme-r",
+        sizes=english.COPA_ROWS,
     )
 
     def __init__(self, question_from: Literal["et", "own"] = "et", **kwargs: Any) -> None:

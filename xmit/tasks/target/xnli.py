@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.nli import NLITask
+from xmit.tasks.nli import XNLI_ROWS, NLITask
 
 if TYPE_CHECKING:
     import datasets
@@ -28,13 +28,13 @@ class XNLI(NLITask):
         languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"),
         main_score="accuracy",
         dataset="facebook/xnli",
-        revision=None,  # no hub could be asked for the commit
         license="CC BY-NC 4.0",
         citation="Conneau et al. 2018, XNLI: Evaluating Cross-lingual Sentence Representations, EMNLP",
         description="does a sentence entail another (3 classes)",
         parallel=True,
         overlaps=("americas_nli", "afri_xnli"),
         benchmark_version="xtreme, xtreme-r",
+        sizes=XNLI_ROWS,
     )
 
     def load_split(self, split: str, language: str) -> datasets.Dataset:

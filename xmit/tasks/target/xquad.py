@@ -8,7 +8,7 @@ from xmit.data.readers import read_squad
 from xmit.data.sources import find_file, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target.english_qa import Columns, EnglishQATask, hub_columns
+from xmit.tasks.target.english_qa import SQUAD_ROWS, Columns, EnglishQATask, hub_columns
 
 XTREME = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 LANGUAGES = {"xtreme": XTREME, "xtreme-r": (*XTREME, "ro")}
@@ -32,13 +32,13 @@ class XQuAD(EnglishQATask):
         languages=LANGUAGES["xtreme-r"],
         main_score="f1",
         dataset="google/xquad",
-        revision=None,  # no hub can be reached from here to learn the commit
         license="CC BY-SA 4.0",
         citation="Artetxe, Ruder and Yogatama (2020), On the Cross-lingual Transferability of Monolingual "
         "Representations, ACL",
         description="answer spans in translated Wikipedia paragraphs",
         parallel=True,
         benchmark_version="xtreme, xtreme-r",
+        sizes={**SQUAD_ROWS, "test": 1_190},
     )
 
     def __init__(

@@ -35,6 +35,7 @@ class XStoryCloze(MultipleChoiceTask):
         citation="Lin et al. 2022, Few-shot Learning with Multilingual Generative Language Models, EMNLP",
         description="the right end of a story (2 choices)",
         parallel=True,
+        sizes={"train": 300, "validation": 60, "test": 1_511},
     )
     num_choices = 2
 
