@@ -5,6 +5,7 @@ from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task, TaskMetadata
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText
+from xmit.tasks.intermediate import COPA, CommonsenseQA, CosmosQA, HellaSwag, SocialIQA, SQuAD, SQuADv2
 from xmit.tasks.multiple_choice import MultipleChoiceTask
 from xmit.tasks.question_answering import QuestionAnsweringTask
 from xmit.tasks.retrieval import RetrievalTask
@@ -33,6 +34,7 @@ from xmit.tasks.token_classification import TokenClassificationTask
 
 __all__ = [
     "BUCC2018",
+    "COPA",
     "MLQA",
     "PAWSX",
     "SIB200",
@@ -46,11 +48,14 @@ __all__ = [
     "CldrGeo",
     "CldrRetrieval",
     "CldrTerms",
+    "CommonsenseQA",
     "ContrastiveTask",
+    "CosmosQA",
     "DigitsImage",
     "DigitsText",
     "Examples",
     "HeadSpec",
+    "HellaSwag",
     "LAReQA",
     "MasakhaNER2",
     "MewsliX",
@@ -59,8 +64,11 @@ __all__ = [
     "PanX",
     "QuestionAnsweringTask",
     "RetrievalTask",
+    "SQuAD",
+    "SQuADv2",
     "Score",
     "SequenceClassificationTask",
+    "SocialIQA",
     "Task",
     "TaskMetadata",
     "Tatoeba",

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from xmit.data.readers import read_jsonl
 from xmit.data.sources import find_file, load_hub
 from xmit.registry import register_task
+from xmit.tasks.choice_sources import load_cosmos_qa
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.multiple_choice import MultipleChoiceTask
-from xmit.tasks.target.english_choice import choice_table, cosmos_qa, numbered, numbers
+from xmit.tasks.multiple_choice import MultipleChoiceTask, choice_table, numbered, numbers
 from xmit.tasks.target.flores import flores_languages
 
 CODES = flores_languages("""
@@ -49,7 +49,7 @@ class Belebele(MultipleChoiceTask):
     def load_split(self, split: str, language: str) -> Any:
         """Load one split: ``Belebele/eng_Latn.jsonl``, or Cosmos QA's ``train.csv`` and ``valid.csv``."""
         if split != "test":
-            return cosmos_qa(self.data_dir, split, task=self.name)
+            return load_cosmos_qa(self, split, language)
         code, hub = self.native(language), self.metadata.dataset
         if self.data_dir:
             path = find_file(self.data_dir, f"Belebele/{code}.jsonl", f"{code}.jsonl", task=self.name, hub=hub)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_squad
-from xmit.data.sources import find_file, load_hub
+from xmit.data.sources import load_hub
 from xmit.metrics.qa import mlqa_scores
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target.english_qa import Columns, EnglishQATask, hub_columns
+from xmit.tasks.parallel import Columns
+from xmit.tasks.spans import hub_columns
+from xmit.tasks.target.english_qa import EnglishQATask
 
 ROWS = {
     "validation": {"ar": 517, "de": 512, "en": 1148, "es": 500, "hi": 507, "vi": 511, "zh": 504},
@@ -48,8 +50,8 @@ class MLQA(EnglishQATask):
         if self.data_dir:
             part = {"validation": "dev"}.get(split, split)
             name = f"{part}/{part}-context-{code}-question-{code}.json"
-            folders = ("", "MLQA_V1/", "mlqa/MLQA_V1/")
-            return read_squad(find_file(self.data_dir, *(f + name for f in folders), task=self.name, hub=hub))
+            names = [folder + name for folder in ("", "MLQA_V1/", "mlqa/MLQA_V1/")]
+            return read_squad(self.file(split, language, *names, translations=names))
         return hub_columns(load_hub(hub, split=split, config=f"MLQA.{code}.{code}", rows=ROWS[split][language]))
 
     def score_answers(self, language: str, answers: dict[str, str], gold: dict[str, list[str]]) -> Mapping[str, Any]:

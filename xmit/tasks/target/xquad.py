@@ -8,7 +8,9 @@ from xmit.data.readers import read_squad
 from xmit.data.sources import find_file, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target.english_qa import Columns, EnglishQATask, hub_columns
+from xmit.tasks.parallel import Columns
+from xmit.tasks.spans import hub_columns
+from xmit.tasks.target.english_qa import EnglishQATask
 
 XTREME = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 LANGUAGES = {"xtreme": XTREME, "xtreme-r": (*XTREME, "ro")}
