@@ -48,6 +48,8 @@ LAYOUT = {  # hub id: how the files of a config and split are called
     "cambridgeltl/xcopa": PARTS,
     "aps/super_glue": PARTS,
     "lighteval/siqa": "data/{split}-00000-of-00001.parquet",
+    "Rowan/hellaswag": "data/{split}-00000-of-00001.parquet",
+    "tau/commonsense_qa": "data/{split}-00000-of-00001.parquet",
     "nala-cub/americas_nli": PARTS,
     "masakhane/afrixnli": "data/{config}/{split}.tsv",
     "Davlan/sib200": "data/{config}/{split}.tsv",
@@ -61,6 +63,7 @@ LAYOUT = {  # hub id: how the files of a config and split are called
     "masakhane/masakhaner2": CONVERTED,
     "universalner/universal_ner": CONVERTED,
     "rajpurkar/squad": PARTS,
+    "rajpurkar/squad_v2": PARTS,
     "google/xquad": PARTS,
     "google-research-datasets/tydiqa": PARTS,
     "mteb/BUCC": PARTS,
@@ -75,6 +78,10 @@ LANGUAGES = {  # task: the languages of its miniature, those with a name, script
     "americas_nli": ["ay", "oto"],
     "belebele": ["en", "hi-Latn", "zh-Hant"],
     "bucc2018": ["de", "zh"],
+    "commonsense_qa": ["en"],
+    "copa": ["en"],
+    "cosmos_qa": ["en"],
+    "hellaswag": ["en"],
     "lareqa": ["de", "en"],
     "masakhaner2": ["bbj", "ha"],
     "masked_lm": ["en", "sw", "yo"],
@@ -84,6 +91,9 @@ LANGUAGES = {  # task: the languages of its miniature, those with a name, script
     "panx": ["en", "lt", "sw"],
     "pawsx": ["de", "en"],
     "sib200": ["ace-Arab", "en", "zh-Hant"],
+    "social_iqa": ["en"],
+    "squad": ["en"],
+    "squad_v2": ["en"],
     "tatoeba": ["de", "fa", "ro"],
     "tydiqa": ["en", "ko", "sw"],
     "udpos": ["en", "fr", "th"],
@@ -248,13 +258,22 @@ def copa(n, tag, question):
     return rows | {"idx": list(range(n))}
 
 
+def english_copa(hub, codes=()):
+    for split, n in (("train", 6), ("validation", 4), ("test", 4)):
+        rows = copa(n, "en", None)
+        hub.write("aps/super_glue", "copa", split, rows | {"label": [-1] * n} if split == "test" else rows)
+
+
 def xcopa(hub, codes):
-    for split, n in (("train", 6), ("validation", 4)):
-        hub.write("aps/super_glue", "copa", split, copa(n, "en", None))
+    english_copa(hub)
     for code in codes:
         wrong = ["effect"] * 4 if code == "th" else None
         for split in ("validation", "test"):
             hub.write("cambridgeltl/xcopa", code, split, copa(4, code, wrong))
+    social_iqa(hub)
+
+
+def social_iqa(hub, codes=()):
     siqa = {
         "context": ["C"] * 5,
         "question": ["Q?"] * 5,
@@ -265,11 +284,37 @@ def xcopa(hub, codes):
         hub.write("lighteval/siqa", "default", split, siqa)
 
 
-def belebele(hub, codes):
+def cosmos_qa(hub, codes=()):
     cosmos = {"id": list("abcde"), "context": ["C"] * 5, "question": ["Q"] * 5}
     cosmos |= {f"answer{k}": [str(k)] * 5 for k in range(4)} | {"label": [0, 1, 2, 3, 0]}
     for split in ("train", "validation"):
         hub.write("allenai/cosmos_qa", "default", split, cosmos)
+
+
+def hellaswag(hub, codes=()):
+    for split, n in (("train", 8), ("validation", 5), ("test", 3)):
+        rows = {"ind": list(range(n)), "activity_label": ["Sailing"] * n, "ctx_a": [f"{split} {i}." for i in range(n)]}
+        rows |= {"ctx_b": ["the man", ""] * (n // 2) + ["she"] * (n % 2)}
+        rows |= {"ctx": [f"{a} {b}".strip() for a, b in zip(rows["ctx_a"], rows["ctx_b"], strict=True)]}
+        rows |= {"endings": [[f"ends {i} {k}." for k in range(4)] for i in range(n)], "source_id": ["a"] * n}
+        rows |= {"split": [split] * n, "split_type": ["indomain"] * n}
+        rows |= {"label": [""] * n if split == "test" else [str(i % 4) for i in range(n)]}
+        hub.write("Rowan/hellaswag", "default", split, rows)
+
+
+def commonsense_qa(hub, codes=()):
+    choices = {"label": datasets.List(TEXT), "text": datasets.List(TEXT)}
+    for split, n in (("train", 8), ("validation", 5), ("test", 3)):
+        rows = {"id": [f"{split}{i}" for i in range(n)], "question": [f"Where is {i}?" for i in range(n)]}
+        rows |= {"question_concept": ["place"] * n}
+        rows |= {"choices": [{"label": list("ABCDE"), "text": [f"{k} {i}" for k in "vwxyz"]} for i in range(n)]}
+        rows |= {"answerKey": [""] * n if split == "test" else ["ABCDE"[i % 5] for i in range(n)]}
+        columns = features("id", "question", "question_concept", "answerKey", choices=choices)
+        hub.write("tau/commonsense_qa", "default", split, rows, columns)
+
+
+def belebele(hub, codes):
+    cosmos_qa(hub)
     for code in codes:
         order = [0, 1, 2] if code == "eng_Latn" else [2, 0, 1]
         rows = {"link": ["u", "u", "v"], "question_number": [1, 2, 1], "flores_passage": [f"{code} P"] * 3}
@@ -378,9 +423,16 @@ def columns_of(rows):
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def squad(hub):
+def squad(hub, codes=()):
     for split, rows in {"train": questions("train", 20), "validation": questions("dev")}.items():
         hub.write("rajpurkar/squad", "plain_text", split, columns_of(rows), SQUAD)
+
+
+def squad_v2(hub, codes=()):
+    for split, rows in {"train": questions("train", 20), "validation": questions("dev")}.items():
+        for row in rows[::3]:
+            row["answers"] = {"text": [], "answer_start": []}
+        hub.write("rajpurkar/squad_v2", "squad_v2", split, columns_of(rows), SQUAD)
 
 
 def xquad(hub, codes):
@@ -468,4 +520,8 @@ _TASKS = (
     *(mnli, snli, anli_plus, qqp, ccg),
 )
 BUILDERS = {build.__name__: build for build in _TASKS}
+BUILDERS |= {
+    **{"commonsense_qa": commonsense_qa, "copa": english_copa, "cosmos_qa": cosmos_qa, "hellaswag": hellaswag},
+    **{"social_iqa": social_iqa, "squad": squad, "squad_v2": squad_v2},
+}
 """What makes the miniature of a task; LAReQA's data are on no hub."""

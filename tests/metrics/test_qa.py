@@ -11,7 +11,7 @@ import torch
 from torchmetrics.functional.text import squad
 
 from xmit.errors import MetricError
-from xmit.metrics import LanguageAnswerF1, mlqa_scores, squad_scores
+from xmit.metrics import LanguageAnswerF1, mlqa_scores, squad_best, squad_scores
 from xmit.metrics.qa import mlqa_tokens, squad_tokens
 
 # language, predicted, gold answers, and exact match and F1 (percent) by SQuAD's and by MLQA's official script
@@ -255,3 +255,58 @@ def test_class_equals_the_functions_in_each_language_in_any_batches(rule):
             assert result[code][name] == pytest.approx(scores[name], abs=1e-12)
             assert again[code][name] == pytest.approx(scores[name], abs=1e-12)
     assert math.isnan(result["vi"]["f1"])
+
+
+FEW_WORDS = ["the", "a", "Red", "red,", "house", "U.S.", "of", "1931", "Graz", "-"]
+# best_exact, best_f1 (percent) and their thresholds of draw_unanswerable(seed) by evaluate-v2.0.py's find_best_thresh
+OFFICIAL_BEST = [
+    (53.33333333, 53.33333333, -8.94182219, -8.94182219),
+    (46.66666667, 46.94444444, 0.0, -6.25908457),
+    (41.66666667, 41.66666667, 0.0, 0.0),
+    (48.33333333, 49.44444444, -8.45456935, -8.45456935),
+]
+
+
+def draw_unanswerable(seed, n=60):
+    """Answers, gold answers (none for some), and values of no answer, many of them equal."""
+    rng = random.Random(seed)
+
+    def few():
+        return " ".join(rng.choice(FEW_WORDS) for _ in range(rng.randint(1, 4)))
+
+    pred, gold, no_answer = {}, {}, {}
+    for i in range(n):
+        gold[str(i)] = [] if rng.random() < 0.4 else [few() for _ in range(rng.randint(1, 3))]
+        pred[str(i)] = rng.choice([*gold[str(i)], few(), few(), "" if i % 7 == 0 else few()])
+        no_answer[str(i)] = rng.choice([rng.uniform(-9, 9), float(rng.randint(-3, 3))])
+    return pred, gold, no_answer
+
+
+@pytest.mark.parametrize("seed", range(len(OFFICIAL_BEST)))
+def test_best_thresholds_are_those_of_the_official_script(seed):
+    best = squad_best(*draw_unanswerable(seed))
+    found = (100 * best["best_exact"], 100 * best["best_f1"], best["best_exact_threshold"], best["best_f1_threshold"])
+    assert found == pytest.approx(OFFICIAL_BEST[seed], abs=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_best_thresholds_against_trying_all(seed):
+    rng = random.Random(seed)
+    pred, gold, _ = draw_unanswerable(seed, 30)
+    gold = {key: [f"x {text}" for text in texts] for key, texts in gold.items()}  # none without words
+    pred = {key: f"x {text}" for key, text in pred.items()}
+    no_answer = {key: rng.uniform(-9, 9) + (3 if not texts else -3) for key, texts in gold.items()}
+    best = squad_best(pred, gold, no_answer)
+    for name, metric in (("best_exact", "exact_match"), ("best_f1", "f1")):
+        tried = {}
+        for threshold in [-math.inf, *no_answer.values()]:
+            answers = {key: text if no_answer[key] <= threshold else "" for key, text in pred.items()}
+            tried[threshold] = squad_scores(answers, gold, "2.0")[metric]
+        assert best[name] == pytest.approx(max(tried.values()))
+        assert best[f"{name}_threshold"] == 0.0 or tried[best[f"{name}_threshold"]] == pytest.approx(best[name])
+
+
+def test_best_thresholds_need_an_answer_to_every_question():
+    with pytest.raises(MetricError, match="question 'b' lacks a prediction or a value of no_answer"):
+        squad_best({"a": "x", "b": "y"}, {"a": ["x"], "b": []}, {"a": 0.0})
+    assert math.isnan(squad_best({}, {}, {})["best_f1"])

@@ -11,13 +11,14 @@ from datasets import Dataset
 from lightning import Trainer
 from transformers import XLMRobertaForMultipleChoice
 
-from xmit.errors import DataError
+from xmit.errors import ConfigError, DataError
 from xmit.modules.encoders import load_tokenizer
 from xmit.modules.heads import Encoded, build_head
 from xmit.modules.module import MultimodalModule
 from xmit.tasks import TaskMetadata
-from xmit.tasks.multiple_choice import MultipleChoiceTask
-from xmit.tasks.target.english_choice import StagedChoiceTask, Stages, choice_table, copa_table, numbered
+from xmit.tasks.choice_sources import copa_table
+from xmit.tasks.multiple_choice import MultipleChoiceTask, choice_table, numbered
+from xmit.tasks.target.staged_choice import StagedChoiceTask, Stages
 
 FACTS = {"main_score": "accuracy", "dataset": "-", "license": "-", "citation": "-", "description": "-"}
 CONTEXTS = ["Der Hund bellt. Was war die Ursache?", "She opened the tap. What was the effect?", "Maji. " * 30]
@@ -135,9 +136,9 @@ def test_what_is_no_text_or_question_is_refused():
         choice_table(["q"], (["x"],), (["a"], [None]), [0])
     rows = {"idx": [0], "premise": ["x"], "question": ["why"], "choice1": ["a"], "choice2": ["b"], "label": [0]}
     with pytest.raises(DataError, match="the question of row 1 is 'why', not cause or effect"):
-        copa_table(rows, "train")
+        copa_table(rows, "train", "train.en.jsonl")
     with pytest.raises(DataError, match="the answer of row 1 is 2, not 0 to 1"):
-        copa_table({**rows, "question": ["cause"], "label": [2]}, "train")
+        copa_table({**rows, "question": ["cause"], "label": [2]}, "train", "train.en.jsonl")
 
 
 def test_ids_of_several_columns_stay_apart():
@@ -157,19 +158,22 @@ def test_stages_follow_each_other():
     assert batches[:3] != batches[3:6]
 
 
+COPA = choice_table(range(6), (["Ice. What was the effect?"] * 6,), (["a"] * 6, ["b"] * 6), [0, 1] * 3)
+
+
 class Mini(StagedChoiceTask):
     """COPA with Social IQa before it."""
 
     metadata = TaskMetadata(name="mini_copa", roles=("target",), languages=("en",), **FACTS)
 
     def load_split(self, split, language):
-        copa = choice_table(range(6), (["Ice. What was the effect?"] * 6,), (["a"] * 6, ["b"] * 6), [0, 1] * 3)
-        return self.with_siqa(copa) if split == "train" else copa
+        return self.training_rows(language) if split == "train" else COPA
 
 
 def test_stages_train_and_score(tokenizer, tiny_encoder, monkeypatch, tmp_path):
     siqa = choice_table([f"siqa-{i}" for i in range(8)], (["Q"] * 8,), (["a"] * 8, ["b"] * 8, ["c"] * 8), [0, 2] * 4)
-    monkeypatch.setattr("xmit.tasks.target.english_choice.social_iqa", lambda *args: siqa)
+    monkeypatch.setattr("xmit.tasks.target.staged_choice.load_social_iqa", lambda *args: siqa)
+    monkeypatch.setattr("xmit.tasks.target.staged_choice.load_copa", lambda *args: COPA)
     task = Mini(train_from="siqa+copa", rounds=2, batch_size=4)
     trainer = Trainer(
         max_epochs=1, accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_checkpointing=False,
@@ -180,5 +184,8 @@ def test_stages_train_and_score(tokenizer, tiny_encoder, monkeypatch, tmp_path):
     assert trainer.global_step == 2 * (2 + 2)
     (results,) = trainer.test(module, task, verbose=False)
     assert 0 <= results["mini_copa/en/accuracy"] <= 1
+    assert len(Mini(train_from="siqa").table("train")) == 8
     assert Mini(train_from="siqa").head_spec().options == {"num_choices": 3}
     assert Mini().head_spec().options == {"num_choices": 2}
+    with pytest.raises(ConfigError, match="train_file is one file and train_from 'siqa\\+copa' reads two"):
+        Mini(train_from="siqa+copa", train_file="x.jsonl", data_dir=".")

@@ -14,11 +14,11 @@ from lightning import Trainer
 from mini_hub import Hub, mlqa, questions, tydiqa, xquad
 
 from xmit.data.readers import read_jsonl
-from xmit.errors import ConfigError, DataError
+from xmit.errors import DataError
 from xmit.modules.encoders import load_tokenizer
 from xmit.modules.module import MultimodalModule
+from xmit.tasks.qa_sources import load_tydiqa
 from xmit.tasks.spans import drop_misaligned
-from xmit.tasks.target.english_qa import tydiqa as english_tydiqa
 from xmit.tasks.target.mlqa import MLQA
 from xmit.tasks.target.tydiqa import TyDiQA
 from xmit.tasks.target.xquad import XQuAD
@@ -119,7 +119,9 @@ def test_release_files(tmp_path, root, suffix):
     assert MLQA(languages=["hi"], test_split="validation", **given).table("test")["id"][0] == "hi-dev-0"
     with pytest.raises(DataError, match=r"task 'mlqa': looked for .*context-zh-question-zh.*data_dir.*google/xtreme"):
         MLQA(languages=["zh"], **given).setup("test")
-    with pytest.raises(ConfigError, match="no split 'validation' in language 'ro'"):
+    with pytest.raises(
+        DataError, match=r"translate-dev/squad\.translate\.dev\.en-ro\.json or .*translate-train/ro/dev"
+    ):
         XQuAD(languages=["ro"], test_split="validation", **given).setup("test")
 
 
@@ -213,7 +215,7 @@ def test_real_tydiqa(real_data):
     assert not set(train["context"]) & set(validation["context"])
     assert not set(train["id"]) & set(validation["id"])
     assert_aligned(task.table("test"), 0)
-    assert len(english_tydiqa("train", str(real_data), "xquad")["id"]) == len(train)
+    assert len(load_tydiqa(XQuAD(data_dir=str(real_data)), "train", "en")["id"]) == len(train)
 
 
 @pytest.mark.realdata

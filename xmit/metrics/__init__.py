@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         rankc,
         unanimity,
     )
-    from xmit.metrics.qa import LanguageAnswerF1, mlqa_scores, squad_scores
+    from xmit.metrics.qa import LanguageAnswerF1, mlqa_scores, squad_best, squad_scores
     from xmit.metrics.retrieval import (
         LanguagePairF1,
         LanguageRanking,
@@ -64,6 +64,7 @@ _WHERE = {
     "robustness_summary": "xmit.metrics.robustness",
     "span_counts": "xmit.metrics.span_f1",
     "span_scores": "xmit.metrics.span_f1",
+    "squad_best": "xmit.metrics.qa",
     "squad_scores": "xmit.metrics.qa",
     "tatoeba_accuracy": "xmit.metrics.retrieval",
     "token_accuracy": "xmit.metrics.span_f1",
@@ -94,6 +95,7 @@ __all__ = [
     "robustness_summary",
     "span_counts",
     "span_scores",
+    "squad_best",
     "squad_scores",
     "tatoeba_accuracy",
     "token_accuracy",

@@ -154,6 +154,51 @@ def squad_scores(
     return scores
 
 
+def squad_best(
+    pred: Mapping[str, str], gold: Mapping[str, Sequence[str]], no_answer: Mapping[str, float]
+) -> dict[str, float]:
+    """SQuAD 2.0's scores at the threshold that is best for each, chosen on the gold answers themselves.
+
+    A question whose ``no_answer`` is above the threshold is left unanswered (``find_best_thresh`` of SQuAD's
+    ``evaluate-v2.0.py``). As there, questions are answered one by one from the lowest value on, in the order of
+    ``gold`` where values are equal, so that the best may lie between equal values; and a question without gold answer
+    is wrong as soon as its prediction is not empty.
+
+    Args:
+        pred: The answer to each question, as if all could be answered.
+        gold: The gold answers of each question; none where there is no answer.
+        no_answer: How likely each question has no answer, on any scale, such as the first token's score minus the
+            best span's.
+
+    Returns:
+        ``best_exact`` and ``best_f1``, 0 to 1 and NaN without questions, and the thresholds ``best_exact_threshold``
+        and ``best_f1_threshold``, 0 where it is best to answer nothing.
+
+    Raises:
+        MetricError: A question has no prediction or no ``no_answer``; see also :func:`squad_scores`.
+
+    Example:
+        >>> pred, gold = {"q": "red", "r": "blue", "s": "a house"}, {"q": ["red"], "r": [], "s": ["house", "hut"]}
+        >>> squad_best(pred, gold, {"q": -3.0, "r": 2.0, "s": 1.0})
+        {'best_exact': 1.0, 'best_exact_threshold': 1.0, 'best_f1': 1.0, 'best_f1_threshold': 1.0}
+    """
+    missing = [key for key in gold if key not in pred or key not in no_answer]
+    if missing:
+        raise MetricError(f"question {missing[0]!r} lacks a prediction or a value of no_answer; give both for each")
+    per_item = squad_scores(pred, gold, "2.0")["per_item"]
+    order = sorted(gold, key=lambda key: no_answer[key])
+    found: dict[str, float] = {}
+    for name, metric in (("best_exact", "exact_match"), ("best_f1", "f1")):
+        score = best = float(sum(not answers for answers in gold.values()))
+        threshold = 0.0
+        for key in order:
+            score += per_item[key][metric] if gold[key] else -float(pred[key] != "")
+            if score > best:
+                best, threshold = score, float(no_answer[key])
+        found |= {name: best / len(gold) if gold else float("nan"), f"{name}_threshold": threshold}
+    return found
+
+
 def mlqa_scores(pred: Mapping[str, str], gold: Mapping[str, Sequence[str]], language: str) -> dict[str, Any]:
     """Exact match and F1 by MLQA's rules, the best over the gold answers of each question.
 

@@ -5,7 +5,21 @@ from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task, TaskMetadata
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.embedded import CldrGeo, CldrRetrieval, CldrTerms, DigitsImage, DigitsText
-from xmit.tasks.intermediate import CCG, MNLI, QQP, SNLI, ANLIPlus, MaskedLM
+from xmit.tasks.intermediate import (
+    CCG,
+    COPA,
+    MNLI,
+    QQP,
+    SNLI,
+    ANLIPlus,
+    CommonsenseQA,
+    CosmosQA,
+    HellaSwag,
+    MaskedLM,
+    SocialIQA,
+    SQuAD,
+    SQuADv2,
+)
 from xmit.tasks.masked_lm import MaskedLMTask
 from xmit.tasks.mixture import TaskMixture
 from xmit.tasks.multiple_choice import MultipleChoiceTask
@@ -37,6 +51,7 @@ from xmit.tasks.token_classification import TokenClassificationTask
 __all__ = [
     "BUCC2018",
     "CCG",
+    "COPA",
     "MLQA",
     "MNLI",
     "PAWSX",
@@ -54,11 +69,14 @@ __all__ = [
     "CldrGeo",
     "CldrRetrieval",
     "CldrTerms",
+    "CommonsenseQA",
     "ContrastiveTask",
+    "CosmosQA",
     "DigitsImage",
     "DigitsText",
     "Examples",
     "HeadSpec",
+    "HellaSwag",
     "LAReQA",
     "MasakhaNER2",
     "MaskedLM",
@@ -69,8 +87,11 @@ __all__ = [
     "PanX",
     "QuestionAnsweringTask",
     "RetrievalTask",
+    "SQuAD",
+    "SQuADv2",
     "Score",
     "SequenceClassificationTask",
+    "SocialIQA",
     "Task",
     "TaskMetadata",
     "TaskMixture",

@@ -223,7 +223,8 @@ class Task(TaskData):
         if own:
             names = (own.replace("{language}", self.native(language)),)
         elif language != self.metadata.source_language:
-            names = (*translations, *(f"translate-train/{self.native(language)}/{name}" for name in names))
+            codes = dict.fromkeys((language, self.native(language)))  # one folder serves tasks with other codes
+            names = (*translations, *(f"translate-train/{code}/{name}" for code in codes for name in names))
         return find_file(self.data_dir, *names, task=self.name, hub=self.metadata.dataset)
 
     def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,8 +16,6 @@ from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.scoring import accuracy_scores, majority_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import datasets
     import pandas as pd
 
@@ -106,3 +106,70 @@ class MultipleChoiceTask(Task):
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Accuracy of each language, and that of the most frequent position."""
         return accuracy_scores(predictions) + majority_scores(predictions)
+
+
+def choice_table(
+    ids: Sequence[Any], contexts: Sequence[Sequence[str]], choices: Sequence[Sequence[str]], labels: Sequence[int]
+) -> datasets.Dataset:
+    """The canonical columns of multiple choice.
+
+    Args:
+        ids: One an item.
+        contexts: What makes the first segment, joined by spaces: the passages of all items, their questions.
+        choices: One sequence for the first choice of all items, one for the second, and so on.
+        labels: The right choice of each item, from 0.
+
+    Raises:
+        DataError: If a context or choice is no text.
+    """
+    import datasets
+
+    check_texts(ids, *contexts, *choices)
+    rows = [list(own) for own in zip(*choices, strict=True)]
+    first = [" ".join(own) for own in zip(*contexts, strict=True)]
+    columns = {"id": [str(i) for i in ids], "context": first, "choices": rows, "label": list(labels)}
+    return datasets.Dataset.from_dict(columns)
+
+
+def check_texts(ids: Sequence[Any], *columns: Sequence[Any]) -> None:
+    """Refuse the first cell that is no text, such as a missing one."""
+    for column in columns:
+        for row, text in enumerate(column):
+            if not isinstance(text, str):
+                raise DataError(f"example {ids[row]!r} has {text!r} where text belongs; mend that row")
+
+
+def by_place(rows: Sequence[Sequence[str]], n: int, where: str) -> list[list[str]]:
+    """Turn a list of choices a row into a list of rows a choice, as :func:`choice_table` wants them.
+
+    Raises:
+        DataError: For the first row that has not ``n`` choices, counted from 1.
+    """
+    for row, own in enumerate(rows, 1):
+        if len(own) != n:
+            raise DataError(f"{where}: row {row} has {len(own)} choices instead of {n}; mend that row")
+    return [[own[k] for own in rows] for k in range(n)]
+
+
+def numbered(*parts: Sequence[Any]) -> list[str]:
+    """Ids made of several columns; one that occurs again has its number added (``link#1``, ``link#1#2``)."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for own in zip(*parts, strict=True):
+        name = "#".join(str(part) for part in own)
+        seen[name] += 1
+        ids.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return ids
+
+
+def numbers(values: Sequence[Any], where: str, n: int, first: int = 1) -> list[int]:
+    """Turn answers that are counted from ``first``, perhaps as text, into 0 to ``n - 1``.
+
+    Raises:
+        DataError: For what is no such number, with its row counted from 1.
+    """
+    known = {str(first + k): k for k in range(n)}
+    for row, value in enumerate(values, 1):
+        if str(value).strip() not in known:
+            raise DataError(f"{where}: the answer of row {row} is {value!r}, not {first} to {first + n - 1}; mend it")
+    return [known[str(value).strip()] for value in values]

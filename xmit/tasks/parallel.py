@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xmit.errors import DataError, MissingDataError
+from xmit.errors import ConfigError, DataError, MissingDataError
+
+if TYPE_CHECKING:
+    from xmit.tasks.base import Task
 
 Columns = dict[str, list[Any]]
 
@@ -59,3 +62,30 @@ def integers(values: Iterable[Any], where: str | Path) -> list[int]:
             raise DataError(f"{where}: row {row} has {value!r} where a whole number belongs; mend that row")
         found.append(int(value))
     return found
+
+
+def published_rows(task: Task, data: str, sizes: Mapping[str, int], split: str, language: str) -> int:
+    """How many rows a split of English data has; refuses a split whose labels nobody has, and what is on no hub.
+
+    Args:
+        task: Who asks.
+        data: The data set's name, for errors.
+        sizes: The rows of each published split with labels.
+        split: The split.
+        language: An xmit language code.
+
+    Raises:
+        ConfigError: For a split that is not in ``sizes``, or a language other than English without a ``data_dir``.
+    """
+    if split not in sizes:
+        known = " and ".join(sizes)
+        raise ConfigError(
+            f"task {task.name!r}: {data} has no split {split!r} with public labels, only {known}; "
+            f"set test_split: validation"
+        )
+    if language != "en" and not task.data_dir:
+        raise ConfigError(
+            f"task {task.name!r}: on the hub {data} is in English only, not in {language!r}; pass data_dir with "
+            f"translations below translate-train/{language}"
+        )
+    return sizes[split]

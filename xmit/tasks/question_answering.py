@@ -52,6 +52,8 @@ class QuestionAnsweringTask(Task):
     """
 
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "start", "end", "scores", "null")
+    metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
+    """What is reported of that which :meth:`score_rows` returns."""
 
     def __init__(
         self,
@@ -206,7 +208,7 @@ class QuestionAnsweringTask(Task):
         Returns:
             Rows with the answer's text as ``prediction``, in ``scores`` the best span's score and the least of
             the first tokens', and as ``target`` the right answers as a JSON list: empty where it is impossible to
-            answer, and None where the data do not say.
+            answer, and None where the data do not say. ``answer`` is the prediction without ``null_threshold``.
         """
         import pandas as pd
 
@@ -233,33 +235,36 @@ class QuestionAnsweringTask(Task):
                 if text:  # a span of blanks is no answer
                     best = float(scores[candidate])
                     break
-            if self.null_threshold is not None and null[example] - best > self.null_threshold:
-                text = ""
+            silent = self.null_threshold is not None and null[example] - best > self.null_threshold
             gold = extra["gold"][example]
             rows.append(
                 {
                     "language": examples.languages[example],
                     "id": examples.ids[example],
-                    "prediction": text,
+                    "prediction": "" if silent else text,
                     "scores": np.asarray([best, null[example]], dtype=np.float32),
                     "target": None if gold is None else json.dumps(gold, ensure_ascii=False),
+                    "answer": text,
                 }
             )
         return pd.DataFrame(rows)
 
     def score(self, predictions: pd.DataFrame) -> list[Score]:
-        """F1 and exact match of each language; examples without a target are left out."""
+        """The ``metrics`` of each language; examples without a target are left out."""
         scores = []
         for language, rows in predictions.groupby("language", sort=False):
             known = rows[rows["target"].notna()]
             gold = {key: json.loads(target) for key, target in zip(known["id"], known["target"], strict=True)}
-            answers = dict(zip(known["id"], known["prediction"], strict=True))
-            values = self.score_answers(str(language), answers, gold) if gold else {}
-            reason = "" if gold else "no example has a target"
-            for metric in ("f1", "exact_match"):
+            values = self.score_rows(str(language), known, gold) if gold else {}
+            why = "no example is of this kind" if gold else "no example has a target"
+            for metric in self.metrics:
                 value = float(values.get(metric, np.nan))
-                scores.append(Score(str(language), metric, value, len(gold), reason))
+                scores.append(Score(str(language), metric, value, len(gold), why if np.isnan(value) else ""))
         return scores
+
+    def score_rows(self, language: str, rows: pd.DataFrame, gold: dict[str, list[str]]) -> Mapping[str, Any]:
+        """The ``metrics`` of one language from its prediction rows that have a target, see :meth:`score_answers`."""
+        return self.score_answers(language, dict(zip(rows["id"], rows["prediction"], strict=True)), gold)
 
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
         """The scores, without consistency over languages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,23 @@ def cut(context: str, offsets: Int32s, first: int, last: int) -> str:
     while stop < limit and unicodedata.category(context[stop]).startswith("M"):
         stop += 1
     return context[int(offsets[first, 0]) : stop].strip()
+
+
+def training_table(columns: dict[str, list[Any]], task: str) -> datasets.Dataset:
+    """As :func:`qa_table`, without examples whose answer is not where the data say; a warning counts these.
+
+    Machine-translated data have many.
+    """
+    kept, dropped = drop_misaligned(columns)
+    if dropped:
+        text = f"task {task!r}: {dropped} training rows dropped, whose answers are not where the data say"
+        warnings.warn(text, stacklevel=2)
+    return qa_table(kept)
+
+
+def hub_columns(table: datasets.Dataset) -> dict[str, list[Any]]:
+    """The columns that question answering needs, as lists."""
+    return {name: list(table[name]) for name in ("id", "question", "context", "answers")}
 
 
 def qa_table(columns: Mapping[str, Any]) -> datasets.Dataset:

@@ -27,7 +27,7 @@ class ANLIPlus(NLITask):
         roles=("intermediate",),
         languages=("en",),
         main_score="accuracy",
-        dataset="facebook/anli",  # revision: no commit is known offline
+        dataset="facebook/anli",
         license="ANLI CC BY-NC 4.0; MNLI by genre; SNLI CC BY-SA 4.0",
         citation="Nie et al. 2020, Adversarial NLI, 2020.acl-main.441; together: Phang et al. 2020, arXiv 2005.13013",
         description="does a text entail a sentence (3 classes), of three corpora",

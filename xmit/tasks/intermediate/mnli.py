@@ -27,7 +27,7 @@ class MNLI(NLITask):
         roles=("intermediate",),
         languages=("en",),
         main_score="accuracy",
-        dataset="nyu-mll/glue",  # revision: no commit is known offline
+        dataset="nyu-mll/glue",
         license="by genre: OANC, CC BY 3.0, CC BY-SA 3.0, US public domain",
         citation="Williams et al. 2018, A Broad-Coverage Challenge Corpus for Sentence Understanding, N18-1101",
         description="does a sentence entail another (3 classes)",

@@ -28,7 +28,7 @@ class QQP(SequenceClassificationTask):
         roles=("intermediate",),
         languages=("en",),
         main_score="accuracy",
-        dataset="nyu-mll/glue",  # revision: no commit is known offline
+        dataset="nyu-mll/glue",
         license="Quora's terms of service, non-commercial",
         citation="Iyer et al. 2017, First Quora Dataset Release: Question Pairs; split: Wang et al. 2018, GLUE",
         description="do two questions ask the same",

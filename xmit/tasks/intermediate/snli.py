@@ -28,7 +28,7 @@ class SNLI(NLITask):
         roles=("intermediate",),
         languages=("en",),
         main_score="accuracy",
-        dataset="stanfordnlp/snli",  # revision: no commit is known offline
+        dataset="stanfordnlp/snli",
         license="CC BY-SA 4.0",
         citation="Bowman et al. 2015, A large annotated corpus for learning natural language inference, D15-1075",
         description="does a caption entail another (3 classes)",

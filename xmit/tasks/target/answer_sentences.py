@@ -12,7 +12,7 @@ from xmit.data.readers import read_json, read_squad
 from xmit.data.sentences import english_sentences
 from xmit.data.sources import find_file
 from xmit.errors import ConfigError, DataError
-from xmit.tasks.target.english_qa import squad
+from xmit.tasks.qa_sources import load_squad
 
 if TYPE_CHECKING:
     from xmit.tasks.base import Task
@@ -79,12 +79,7 @@ def load_squad_pairs(task: Task, split: str, language: str) -> dict[str, list[st
     """
     if language != "en":
         raise ConfigError(f"task {task.name!r} has no split {split!r} in language {language!r}, only in 'en'")
-    name = f"{'train' if split == 'train' else 'dev'}-v1.1.json"
-    if task.data_dir:
-        columns = read_squad(task.file(split, language, name, f"squad/{name}"))
-    else:
-        columns = squad(split, None, task.name)
-    pairs, dropped = answer_pairs(columns)
+    pairs, dropped = answer_pairs(load_squad(task, split, language))
     if dropped:
         text = f"task {task.name!r}: {dropped} questions of {split!r} left out, whose answers stand in no sentence"
         warnings.warn(text, stacklevel=2)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from xmit.data.readers import read_jsonl
 from xmit.data.sources import find_file, load_hub
 from xmit.registry import register_task
+from xmit.tasks.choice_sources import COSMOS_SIZES, load_cosmos_qa
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.multiple_choice import MultipleChoiceTask
-from xmit.tasks.target.english_choice import COSMOS_ROWS, choice_table, cosmos_qa, numbered, numbers
+from xmit.tasks.multiple_choice import MultipleChoiceTask, choice_table, numbered, numbers
 from xmit.tasks.target.flores import flores_languages
 
 CODES = flores_languages("""Arab acm apc arb ars ary arz ckb pbt pes snd urd Armn hye Beng asm ben Cyrl bul kaz khk kir
@@ -42,14 +42,14 @@ class Belebele(MultipleChoiceTask):
         description="questions on a passage, 4 answers to choose from",
         parallel=True,
         overlaps=("sib200",),
-        sizes={**COSMOS_ROWS, "test": 900},
+        sizes={**COSMOS_SIZES, "test": 900},
     )
     num_choices = 4
 
     def load_split(self, split: str, language: str) -> Any:
         """Load one split: ``Belebele/eng_Latn.jsonl``, or Cosmos QA's ``train.csv`` and ``valid.csv``."""
         if split != "test":
-            return cosmos_qa(self.data_dir, split, task=self.name)
+            return load_cosmos_qa(self, split, language)
         code, hub = self.native(language), self.metadata.dataset
         if self.data_dir:
             where: Any = find_file(self.data_dir, f"Belebele/{code}.jsonl", f"{code}.jsonl", task=self.name, hub=hub)

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_squad
-from xmit.data.sources import find_file, load_hub
+from xmit.data.sources import load_hub
 from xmit.metrics.qa import mlqa_scores
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target.english_qa import SQUAD_ROWS, Columns, EnglishQATask, hub_columns
+from xmit.tasks.parallel import Columns
+from xmit.tasks.qa_sources import SQUAD_SIZES
+from xmit.tasks.spans import hub_columns
+from xmit.tasks.target.english_qa import EnglishQATask
 
 ROWS = {
     "validation": {"ar": 517, "de": 512, "en": 1148, "es": 500, "hi": 507, "vi": 511, "zh": 504},
@@ -37,7 +40,7 @@ class MLQA(EnglishQATask):
         description="answer spans in Wikipedia paragraphs that were found parallel",
         parallel=True,
         benchmark_version="xtreme, xtreme-r",
-        sizes={"train": SQUAD_ROWS["train"], **{split: rows["en"] for split, rows in ROWS.items()}},
+        sizes={"train": SQUAD_SIZES["1.1"]["train"], **{split: rows["en"] for split, rows in ROWS.items()}},
     )
 
     own_validation = True
@@ -48,8 +51,8 @@ class MLQA(EnglishQATask):
         if self.data_dir:
             part = {"validation": "dev"}.get(split, split)
             name = f"{part}/{part}-context-{code}-question-{code}.json"
-            folders = ("", "MLQA_V1/", "mlqa/MLQA_V1/")
-            return read_squad(find_file(self.data_dir, *(f + name for f in folders), task=self.name, hub=hub))
+            names = [folder + name for folder in ("", "MLQA_V1/", "mlqa/MLQA_V1/")]
+            return read_squad(self.file(split, language, *names, translations=names))
         return hub_columns(load_hub(hub, split=split, config=f"MLQA.{code}.{code}", rows=ROWS[split][language]))
 
     def score_answers(self, language: str, answers: dict[str, str], gold: dict[str, list[str]]) -> Mapping[str, Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from xmit.data.readers import read_jsonl
-from xmit.data.sources import find_file, load_hub
+from xmit.data.sources import load_hub
 from xmit.registry import register_task
+from xmit.tasks.choice_sources import COPA_COLUMNS, COPA_SIZES, copa_files, copa_table, load_copa, matched
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target import english_choice as english
+from xmit.tasks.target.staged_choice import StagedChoiceTask
 
 
 @register_task
-class XCOPA(english.StagedChoiceTask):
+class XCOPA(StagedChoiceTask):
     """The cause or effect of a premise, 2 choices, 100 validation and 500 test items in 11 languages, parallel.
 
     Trained on COPA (400 items), or like XTREME-R's baseline on Social IQa first and then on COPA.
@@ -34,7 +35,7 @@ class XCOPA(english.StagedChoiceTask):
         description="cause or effect of a premise (2 choices)",
         parallel=True,
         benchmark_version="xtreme-r",
-        sizes=english.COPA_ROWS,
+        sizes=COPA_SIZES,
     )
 
     def __init__(self, question_from: Literal["et", "own"] = "et", **kwargs: Any) -> None:
@@ -43,17 +44,17 @@ class XCOPA(english.StagedChoiceTask):
 
     def load_split(self, split: str, language: str) -> Any:
         """Load one split of one language; English is COPA's. ``data_dir`` has ``data/et/val.et.jsonl`` and so on."""
-        rows = self._read(split, language)
         if split == "train":
-            return self.with_siqa(english.copa_table(rows, "copa"))
-        if self.question_from == "et" and language != "en":
-            rows["question"] = english.matched(rows["idx"], self._read(split, "et", "en"), "question")
-        return english.copa_table(rows, split)
+            return self.training_rows(language)
+        if language == "en":
+            return load_copa(self, split, language)
+        rows = self._read(split, language)
+        if self.question_from == "et" and not (split == "validation" and self.validation_file):
+            rows["question"] = matched(rows["idx"], self._read(split, "et", "en"), "question")
+        return copa_table(rows, split, f"XCOPA, {language}, {split}")
 
     def _read(self, split: str, *languages: str) -> Any:
         if self.data_dir:
-            files = [name for code in languages for name in english.copa_files(split, code)]
-            path = find_file(self.data_dir, *files, task=self.name, hub=self.metadata.dataset)
-            return read_jsonl(path, english.COPA_COLUMNS)
-        hub, config = ("aps/super_glue", "copa") if languages[0] == "en" else (self.metadata.dataset, languages[0])
-        return load_hub(hub, config=config, split=split, rows=english.COPA_ROWS[split]).to_dict()
+            files = [name for code in languages for name in copa_files(split, code)]
+            return read_jsonl(self.file(split, languages[0], *files, translations=files), COPA_COLUMNS)
+        return load_hub(self.metadata.dataset, config=languages[0], split=split, rows=COPA_SIZES[split]).to_dict()

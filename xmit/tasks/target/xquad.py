@@ -8,7 +8,10 @@ from xmit.data.readers import read_squad
 from xmit.data.sources import find_file, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.target.english_qa import SQUAD_ROWS, Columns, EnglishQATask, hub_columns
+from xmit.tasks.parallel import Columns
+from xmit.tasks.qa_sources import SQUAD_SIZES
+from xmit.tasks.spans import hub_columns
+from xmit.tasks.target.english_qa import EnglishQATask
 
 XTREME = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 LANGUAGES = {"xtreme": XTREME, "xtreme-r": (*XTREME, "ro")}
@@ -38,7 +41,7 @@ class XQuAD(EnglishQATask):
         description="answer spans in translated Wikipedia paragraphs",
         parallel=True,
         benchmark_version="xtreme, xtreme-r",
-        sizes={**SQUAD_ROWS, "test": 1_190},
+        sizes={**SQUAD_SIZES["1.1"], "test": 1_190},
     )
 
     def __init__(

@@ -8,9 +8,8 @@ from xmit.data.readers import read_tsv
 from xmit.data.sources import find_file, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
-from xmit.tasks.multiple_choice import MultipleChoiceTask
+from xmit.tasks.multiple_choice import MultipleChoiceTask, choice_table, numbers
 from xmit.tasks.parallel import keep_rows
-from xmit.tasks.target.english_choice import choice_table, numbers
 
 HUB = ("story_id", *(f"input_sentence_{k}" for k in (1, 2, 3, 4)), "sentence_quiz1", "sentence_quiz2")
 FILE = ("InputStoryid", *(f"InputSentence{k}" for k in (1, 2, 3, 4)))
