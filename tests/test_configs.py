@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from mini_hub import BUILDERS, LANGUAGES, Hub
@@ -105,6 +106,29 @@ def test_config_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
         again = main_scores(tmp_path / "t", languages)
         if target:
             assert again[["value", "n"]].equals(scored[["value", "n"]])
+
+
+def test_early_stopping_is_saved_and_stops(tiny_encoder, tmp_path, miniatures, monkeypatch):
+    miniatures.install(monkeypatch)
+    config = CONFIGS / "intermediate" / "hellaswag.yaml"
+    quick = settings_for(config, tiny_encoder, miniatures)
+    del quick["trainer"]["logger"]
+    quick["trainer"] |= {"max_steps": -1, "val_check_interval": 1}  # 3 epochs of 2 updates
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump(quick))
+    first, again, second = (tmp_path / name for name in ("first", "again", "second"))
+    assert main(["fit", "--config", str(config), "--config", str(tmp_path / "quick.yaml"), "--output", str(first)]) == 0
+    saved = yaml.safe_load((first / "config.yaml").read_text())
+    (stop,) = saved["trainer"]["callbacks"]
+    assert stop["class_path"].endswith("EarlyStopping")
+    assert (stop["init_args"]["monitor"], stop["init_args"]["mode"], stop["init_args"]["patience"]) == (
+        "main_score", "max", 30,
+    )  # fmt: skip
+    stop["init_args"] |= {"patience": 1, "min_delta": 1.0}  # nothing is that much better
+    (tmp_path / "saved.yaml").write_text(yaml.safe_dump(saved))
+    assert main(["fit", "--config", str(first / "config.yaml"), "--output", str(again)]) == 0
+    assert main(["fit", "--config", str(tmp_path / "saved.yaml"), "--output", str(second)]) == 0
+    validations = [len(pd.read_csv(folder / "log.csv")["main_score"].dropna()) for folder in (first, again, second)]
+    assert validations == [7, 7, 3]  # one more is that of the checkpoint chosen
 
 
 def test_every_task_has_a_config_and_a_family_that_is_tested():
