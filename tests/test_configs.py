@@ -26,7 +26,9 @@ from xmit.tasks.retrieval import RetrievalTask
 from xmit.tasks.token_classification import TokenClassificationTask
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TASKS = sorted([*CONFIGS.glob("target/*.yaml"), *CONFIGS.glob("intermediate/*.yaml")])
+ALL = sorted([*CONFIGS.glob("target/*.yaml"), *CONFIGS.glob("intermediate/*.yaml")])
+MIXTURES = [path for path in ALL if "TaskMixture" in path.read_text()]
+TASKS = [path for path in ALL if path not in MIXTURES]
 BUILT_IN = {name: task for name, task in registered_tasks().items() if task.__module__.startswith("xmit.")}
 FAMILIES = {  # family: the config that is also tested from its checkpoint
     SequenceClassificationTask: "pawsx",
@@ -108,6 +110,27 @@ def test_config_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
             assert again[["value", "n"]].equals(scored[["value", "n"]])
 
 
+@pytest.mark.parametrize("config", MIXTURES, ids=lambda path: path.stem)
+def test_mixture_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
+    miniatures.install(monkeypatch)
+    content = yaml.safe_load(config.read_text())
+    content["model"]["encoder"] = tiny_encoder
+    content["trainer"] |= {"max_steps": 3, "val_check_interval": 3, "enable_progress_bar": False, "accelerator": "cpu"}
+    names = {cls.__name__: name for name, cls in BUILT_IN.items()}
+    tasks = [names[part["class_path"].rpartition(".")[2]] for part in content["data"]["init_args"]["tasks"]]
+    for name, part in zip(tasks, content["data"]["init_args"]["tasks"], strict=True):
+        part["init_args"] |= {"batch_size": 2, "languages": LANGUAGES[name]}
+        if name == "ccg":
+            part["init_args"]["data_dir"] = str(miniatures.folder / "files" / "ccg")
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump(content))
+    assert main(["fit", "--config", str(tmp_path / "quick.yaml"), "--output", str(tmp_path / "r")]) == 0
+    rows = load_results(tmp_path / "r")
+    assert set(rows["intermediate"]) == {config.stem}
+    assert {metric.partition("/")[0] for metric in rows[rows.is_main]["metric"]} == set(tasks)
+    if config.stem == "all_nine":
+        assert len(tasks) == 9
+
+
 def test_early_stopping_is_saved_and_stops(tiny_encoder, tmp_path, miniatures, monkeypatch):
     miniatures.install(monkeypatch)
     config = CONFIGS / "intermediate" / "hellaswag.yaml"
@@ -142,6 +165,24 @@ def test_every_task_has_a_config_and_a_family_that_is_tested():
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("study/*.yaml")), ids=lambda path: path.stem)
 def test_study_plans(config):
     assert load_plan(config).cells
+
+
+def test_the_table_of_the_paper_is_one_study(capsys):
+    """(1 + 9 + 1 + rivals) × targets × seeds; every intermediate once a seed, shared by its targets."""
+    cells = load_plan(CONFIGS / "study" / "stilts.yaml").cells
+    trained = [cell for cell in cells if cell.role == "intermediate"]
+    names = list(dict.fromkeys(cell.intermediate for cell in trained))
+    assert len(names) == 9 + 1 + 6
+    assert len(trained) == len(names) * 3
+    targets = [cell for cell in cells if cell.role == "target"]
+    untrained = 2 * 2  # retrieval on the public encoder does not depend on the seed
+    assert len(targets) == (1 + len(names)) * 9 * 3 - untrained
+    assert {cell.depends for cell in targets if cell.intermediate != "none"} == {cell.name for cell in trained}
+    assert main(["study", "--config", str(CONFIGS / "study" / "stilts.yaml"), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{len(cells)} cells" in printed
+    assert "GPU hours" in printed
+    assert sum(line.startswith("to run") for line in printed.splitlines()) == len(cells)
 
 
 @pytest.mark.parametrize("model", sorted(CONFIGS.glob("model/*.yaml")), ids=lambda path: path.stem)

@@ -24,6 +24,7 @@ from rich.progress import (
 
 from xmit.errors import StudyError
 from xmit.files import write_json
+from xmit.study.estimate import FLOPS, estimate
 from xmit.study.executors import quiet, run_locally
 from xmit.study.plan import Cell, Plan, load_plan
 from xmit.study.results import DONE, PLAN, RESULTS, is_done
@@ -116,6 +117,13 @@ def print_plan(console: Console, plan: Plan, folder: Path, open_cells: list[Cell
         f"{len(plan.cells)} cells in {folder}: {shared} intermediates, each shared by its targets, "
         f"{len(plan.cells) - len(open_cells)} done, {len(chosen)} to run"
     )
+    cost = estimate(chosen)
+    console.print(
+        f"about {cost.hours:,.0f} GPU hours to run: a rule of thumb, not measured (one A100 that reaches "
+        f"{FLOPS / 1e12:.0f} TFLOP/s, typical lengths, no early stopping)"
+    )
+    if cost.unknown:
+        console.print(f"not counted, their training data being of unknown size: {', '.join(cost.unknown)}")
 
 
 def write_plan(folder: Path, plan: Plan, failed: dict[str, str]) -> None:

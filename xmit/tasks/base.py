@@ -73,6 +73,8 @@ class Task(TaskData):
     """The registry name."""
     sizes: dict[str, int]
     """The published rows of each split under the arguments given; those of the metadata unless a task knows better."""
+    tokens_per_example: ClassVar[int] = 48
+    """About how many tokens an example has in all, for estimates of what a study costs."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
 

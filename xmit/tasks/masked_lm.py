@@ -60,6 +60,7 @@ class MaskedLMTask(Task):
         **kwargs: See :class:`~xmit.tasks.base.Task`; ``batching`` has no effect on blocks of one length.
     """
 
+    tokens_per_example: ClassVar[int] = 256
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "masked", "right", "nats")
 
     def __init__(

@@ -32,6 +32,7 @@ class MultipleChoiceTask(Task):
 
     num_choices: int
     """The most choices that a row has."""
+    tokens_per_example: ClassVar[int] = 256
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction", "scores")
 
     @property

@@ -51,6 +51,7 @@ class QuestionAnsweringTask(Task):
         languages: See :class:`~xmit.tasks.base.Task`, as for all further arguments.
     """
 
+    tokens_per_example: ClassVar[int] = 300
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "start", "end", "scores", "null")
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     """What is reported of that which :meth:`score_rows` returns."""

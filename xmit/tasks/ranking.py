@@ -56,6 +56,7 @@ class RankingTask(EmbeddingTask):
     """
 
     trains = True
+    tokens_per_example: ClassVar[int] = 200
     rule: ClassVar[Literal["map", "mrr"]]
     """The score: mAP@20, or MRR@20 where every query has one right candidate."""
 

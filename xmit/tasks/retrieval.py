@@ -32,6 +32,7 @@ class EmbeddingTask(Task):
         languages: See :class:`~xmit.tasks.base.Task`, as for all further arguments.
     """
 
+    tokens_per_example: ClassVar[int] = 32
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "vector")
     trains = False
 

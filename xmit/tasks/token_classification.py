@@ -65,6 +65,7 @@ class TokenClassificationTask(Task):
     """
 
     label_names: ClassVar[tuple[str, ...]]
+    tokens_per_example: ClassVar[int] = 40
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
 
     def __init__(self, **kwargs: Any) -> None:
