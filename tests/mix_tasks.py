@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from datasets import Dataset
+from lightning.pytorch import Callback
 
 from xmit.tasks import SequenceClassificationTask, TaskMetadata
 
@@ -53,3 +57,15 @@ class Odd(SequenceClassificationTask):
                 "label": [i % 3 for i in range(n)],
             }
         )
+
+
+class SeenItems(Callback):
+    """Writes which items of which task each process has in each update."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / f"{trainer.global_rank}.jsonl").open("a") as file:
+            file.write(json.dumps([batch["task"], batch["item"].tolist()]) + "\n")
