@@ -354,7 +354,7 @@ def test_bucc_without_the_tests_gold_is_predicted_only(tmp_path):
     [
         ("de-en.test.gold", "de-9\ten-0\n", "the gold pair of 'de-9' has no sentence"),
         ("de-en.test.gold", "de-0\ten-9\n", "the gold pair of 'de-0' is with 'en-9', which is not there"),
-        ("de-en.test.de", "de-0\ta\nde-0\tb\n", r"de-en\.test\.de: an id occurs twice"),
+        ("de-en.test.de", "de-0\ta\nde-0\tb\n", r"de-en\.test\.de:2: the id 'de-0' occurs twice"),
         ("de-en.test.de", "de-0\ta\nde-1\n", r"de-en\.test\.de:2: "),
     ],
 )

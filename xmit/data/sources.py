@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,19 @@ CONVERTED = "refs/convert/parquet"
 _CSV: dict[str, Any] = {"keep_default_na": False}
 _TSV: dict[str, Any] = {**_CSV, "sep": "\t", "quoting": 3}
 _REMEDIES = "connect to the hub (or fill its cache beforehand), or pass data_dir with the original release files"
+_FOUND: ContextVar[list[Path]] = ContextVar("found")
 _OTHER_VERSION = "this is another version of the data: pin the revision, or use data_dir with the original files"
+
+
+@contextmanager
+def found_files() -> Iterator[list[Path]]:
+    """Note what :func:`find_file` finds meanwhile, so that an error about rows can name their file."""
+    files: list[Path] = []
+    token = _FOUND.set(files)
+    try:
+        yield files
+    finally:
+        _FOUND.reset(token)
 
 
 def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
@@ -44,6 +57,7 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
     for name in names:
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
+                _FOUND.get([]).append(path)
                 return path
     wanted = " or ".join(names)
     state = f"in {folder}" if folder.is_dir() else f"in {folder}, which is not a folder"

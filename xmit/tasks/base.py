@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches
-from xmit.data.sources import find_file
-from xmit.errors import ConfigError, DataError, LanguageNotFoundError, XmitError
+from xmit.data.sources import find_file, found_files
+from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDataError, XmitError
 from xmit.languages import LANGUAGES
 from xmit.tasks.datamodule import TaskData
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
@@ -247,7 +247,6 @@ class Task(TaskData):
             parts = []
             for language in self.split_languages(split):
                 part = self._load(self.test_split if split == "test" else split, language)
-                self._check(part, split, language)
                 self._compare_size(part, self.test_split if split == "test" else split, language)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
@@ -265,14 +264,20 @@ class Task(TaskData):
         import datasets
 
         where = f"task {self.name!r}, split {split!r}, language {language!r}"
-        try:
-            table = self.load_split(split, language)
-        except XmitError:
-            raise
-        except Exception as error:
-            raise DataError(f"{where}: load_split failed with {type(error).__name__}: {error}") from error
-        if not isinstance(table, datasets.Dataset):
-            raise DataError(f"{where}: load_split must return a datasets.Dataset, not a {type(table).__name__}")
+        with found_files() as files:
+            try:
+                table = self.load_split(split, language)
+                if not isinstance(table, datasets.Dataset):
+                    raise DataError(f"{where}: load_split must return a datasets.Dataset, not a {type(table).__name__}")
+                self._check(table, split, language)
+            except DataError as error:
+                if not files or isinstance(error, MissingDataError) or any(str(file) in str(error) for file in files):
+                    raise
+                raise DataError(f"{', '.join(map(str, dict.fromkeys(files)))}: {error}") from error
+            except XmitError:
+                raise
+            except Exception as error:
+                raise DataError(f"{where}: load_split failed with {type(error).__name__}: {error}") from error
         return table
 
     def examples(self, split: str) -> Examples:
@@ -298,8 +303,10 @@ class Task(TaskData):
         ids = table["id"]
         if len(set(ids)) != len(ids):
             seen: set[Any] = set()
-            twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-            raise DataError(f"{where}: the id {twice!r} occurs twice")
+            row, twice = next((n, i) for n, i in enumerate(ids) if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise DataError(
+                f"{where}: the id {twice!r} occurs twice, in rows {list(ids).index(twice) + 1} and {row + 1}"
+            )
         self.check_rows(table, where)
 
     def _compare_size(self, table: datasets.Dataset, split: str, language: str) -> None:

@@ -86,8 +86,7 @@ class BitextMiningTask(EmbeddingTask):
             rows = [i for i, code in enumerate(table["language"]) if code == language]
             parts = {False: table.select(rows)}
             if self.threshold_on == "dev" and self.test_split == "test":
-                parts[True] = self.load_split("validation", language)
-                self._check(parts[True], "validation", language)
+                parts[True] = self._load("validation", language)
             for dev, part in parts.items():
                 columns = {name: list(part[name]) for name in self.columns}
                 corpora[language, dev] = (self._side(columns, "source", items), self._side(columns, "target", items))

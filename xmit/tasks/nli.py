@@ -131,9 +131,9 @@ class NLITask(SequenceClassificationTask):
         path = self.file(split, language, *names, translations=names)
         if path.name.startswith("xnli."):  # XNLI's own release: all languages in one file
             rows: Columns = dict(read_tsv(path, ("language", "sentence1", "sentence2", "gold_label"), header=True))
+            rows["gold_label"] = labels_to_ids(rows["gold_label"], LABELS, path)
             mine = [i for i, code in enumerate(rows.pop("language")) if code == language]
             columns = keep_rows(dict(zip((*self.text_columns, "label"), rows.values(), strict=True)), mine)
-            columns["label"] = labels_to_ids(columns["label"], LABELS, path)
         else:
             columns = read_pairs(path)
         return nli_table(columns, split, range(len(columns["label"])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xmit.data.batching import Ragged
+from xmit.data.sources import found_files
 from xmit.errors import ConfigError, DataError, check_choice
 from xmit.tasks.base import Examples, HeadSpec, Score
 from xmit.tasks.neighbours import top_k
@@ -128,9 +130,12 @@ class RankingTask(EmbeddingTask):
         if self._candidates is None:
             import datasets
 
-            table = datasets.Dataset.from_dict(dict(self.load_candidates()))
+            with found_files() as files:
+                table = datasets.Dataset.from_dict(dict(self.load_candidates()))
             if len(set(table["id"])) != len(table):
-                raise DataError(f"task {self.name!r}: a candidate's id occurs twice")
+                key, _ = Counter(table["id"]).most_common(1)[0]
+                where = "".join(f"{file}: " for file in files)
+                raise DataError(f"{where}task {self.name!r}: the id {key!r} of a candidate occurs twice")
             self._candidates = table
         return self._candidates
 

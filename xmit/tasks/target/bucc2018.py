@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xmit.data.readers import read_tsv
 from xmit.data.sources import find_file, load_hub
+from xmit.data.text import AGAIN, fail
 from xmit.errors import ConfigError, DataError, MissingDataError
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
@@ -74,7 +76,9 @@ class BUCC2018(BitextMiningTask):
             columns = read_tsv(path, ["id", "text"])
             side = dict(zip(columns["id"], columns["text"], strict=True))
             if len(side) != len(columns["id"]):
-                raise DataError(f"{path}: an id occurs twice; get the file of the original release again")
+                key, _ = Counter(columns["id"]).most_common(1)[0]
+                line = columns["id"].index(key, columns["id"].index(key) + 1) + 1
+                fail(path, line, f"the id {key!r} occurs twice", AGAIN)
             sides.append(side)
         try:
             gold = read_tsv(find("gold"), ["source", "target"])

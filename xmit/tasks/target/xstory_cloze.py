@@ -44,13 +44,14 @@ class XStoryCloze(MultipleChoiceTask):
         if self.data_dir:
             file = f"spring2016.val.{code}.tsv.split_20_80_{part}.tsv"
             path = find_file(self.data_dir, file, f"xstory_cloze/{file}", task=self.name, hub=self.metadata.dataset)
-            rows: dict[str, list[Any]] = dict(read_tsv(path, FILE, header=True))
+            where, rows = str(path), dict[str, list[Any]](read_tsv(path, FILE, header=True))
         else:
             names, count = (*HUB, "answer_right_ending"), 1_511 if split == "test" else 360
             table = load_hub(self.metadata.dataset, config=code, split=part, parquet_branch=True, rows=count)
-            rows = {name: list(table[name]) for name in names}
+            where, rows = f"{self.metadata.dataset}, {code}", {name: list(table[name]) for name in names}
+        rows["label"] = numbers(rows.popitem()[1], where, 2)
         if split != "test":
             n = len(next(iter(rows.values())))
             rows = keep_rows(rows, (i for i in range(n) if (i % 6 == 5) == (split == "validation")))
         ids, *sentences, first, second, right = rows.values()
-        return choice_table(ids, sentences, (first, second), numbers(right, f"XStoryCloze, {code}, {part}", 2))
+        return choice_table(ids, sentences, (first, second), right)
