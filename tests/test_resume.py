@@ -94,6 +94,7 @@ def weights(folder):
         (SINGLE, "1", 10),  # at the end of an epoch
         (SINGLE, "1", 12),  # where it was validated too
         (SINGLE, "null", 15),  # saved by validations alone
+        ({**SINGLE, "max_epochs": 5}, "4", 5),  # the schedule asks for the length of an epoch
         (MIXED, "1", 9),
         (MIXED, "3", 23),
         (MIXED, "null", 14),
@@ -104,7 +105,8 @@ def test_resumed_equals_uninterrupted(data, every, stop_after, workers, tiny_enc
     if workers and (data, every) != (MIXED, "1"):
         pytest.skip("workers are tried once")
     data = {**data, "init_args": {**data["init_args"], "num_workers": workers}}
-    path = config(tiny_encoder, tmp_path, data)
+    epochs = data.pop("max_epochs", -1)
+    path = config(tiny_encoder, tmp_path, data, max_epochs=epochs)
     whole = fit(path, tmp_path / "whole", "--save_every", every)
     assert len(whole.losses) == 26
     first = fit(path, tmp_path / "parts", "--save_every", every, stop_after=stop_after)
@@ -215,3 +217,13 @@ def test_another_task_is_refused_in_a_notebook_too(interrupted, tiny_encoder):
         module = MultimodalModule(encoder=tiny_encoder, **settings)
         with pytest.raises(Exception, match=message):
             Trainer(max_steps=26, **quiet).fit(module, task, ckpt_path=last)
+
+
+@pytest.mark.parametrize("data", [SINGLE, MIXED], ids=["single", "mixture"])
+def test_an_epoch_that_is_cut_goes_on_too(data, tiny_encoder, tmp_path):
+    path = config(tiny_encoder, tmp_path, data, limit_train_batches=6, max_steps=16)
+    whole = fit(path, tmp_path / "whole", "--save_every", "1")
+    first = fit(path, tmp_path / "parts", "--save_every", "1", stop_after=6)
+    last = str(tmp_path / "parts" / "checkpoints" / "last.ckpt")
+    second = fit(path, tmp_path / "parts", "--save_every", "1", "--ckpt_path", last)
+    assert {**first.losses, **second.losses} == whole.losses

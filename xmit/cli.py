@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import xmit.tasks
+from xmit.arguments import parse_in_one_line
 from xmit.errors import ConfigError, TaskNotFoundError, XmitError
 from xmit.files import atomic_write, write_text
 from xmit.metrics import robustness_summary
@@ -84,7 +85,7 @@ class XmitCLI(LightningCLI):
             except XmitError as error:  # a wrong call, but one line says more than the usage of a hundred settings
                 sys.stderr.write(f"xmit: {error}\n")
                 raise SystemExit(2) from error
-            self.config = parser.parse_args(words)
+            self.config = parse_in_one_line(parser, words)
 
     def _parse_ckpt_path(self) -> None:
         """Never let a checkpoint's hyper-parameters override the config and flags (LightningCLI would)."""
@@ -355,10 +356,7 @@ def one_line_errors(where: str) -> Iterator[None]:
         with contextlib.redirect_stderr(text):
             yield
     except SystemExit as error:
-        lines = text.getvalue().strip().splitlines()
-        start = max((i for i, line in enumerate(lines) if "error:" in line), default=0)
-        message = " ".join(line.strip() for line in lines[start:]) or f"exit {error.code}"
-        raise ConfigError(f"{where}: {message.removeprefix('error: ')}") from error
+        raise ConfigError(f"{where}: {text.getvalue().strip().removeprefix('xmit: ')}") from error
 
 
 def check_config(config: Path, where: str) -> None:

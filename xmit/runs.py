@@ -201,7 +201,9 @@ def _check_same_run(there: Any, here: Any, path: str) -> None:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping with dotted keys."""
+    """Nested mappings and lists with dotted keys."""
+    if isinstance(value, list):
+        value = {str(place): part for place, part in enumerate(value)}
     if isinstance(value, dict):
         return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}{key}.").items()}
     return {prefix[:-1]: value}

@@ -138,3 +138,22 @@ def test_language_batches_go_on_in_the_middle_of_an_epoch():
 def test_fewer_items_than_a_batch_make_one_full_batch():
     (batch,) = LanguageBatches(["de", "en"], 5)
     assert len(batch) == 5
+
+
+def test_stages_have_another_order_in_every_epoch_and_go_on():
+    from xmit.tasks.target.staged_choice import Stages
+
+    def stages():
+        return Stages(np.arange(1, 21), np.arange(20) % 2, 2, batch_size=4, seed=1)
+
+    endless = stages()
+    epochs = []
+    for epoch in range(3):
+        endless.set_epoch(epoch)
+        iterator = iter(endless)
+        epochs.append([next(iterator) for _ in range(len(endless))])  # as Lightning does: never to the very end
+    assert len({str(epoch) for epoch in epochs}) == 3
+    resumed = stages()
+    resumed.set_epoch(2)
+    resumed.start_batch = 7
+    assert list(resumed) == epochs[2][7:]

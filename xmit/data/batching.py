@@ -194,7 +194,13 @@ class TrainingLoader(DataLoader[Any]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Begin the next iteration where another loader stood; one that was through begins a new epoch."""
-        self._start = state["handed_out"] if state["handed_out"] < len(self) else 0
+        self._start = state["handed_out"]
+        self.cut(len(self))
+
+    def cut(self, batches: float) -> None:
+        """Take it that an epoch has only so many batches: who stands at their end begins a new one."""
+        if self._start >= batches:
+            self._start = 0
 
 
 class LanguageBatches(Sampler[list[int]]):

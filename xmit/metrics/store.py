@@ -34,6 +34,7 @@ class PredictionStore(Metric):
     def __init__(self, fields: Sequence[str], **kwargs: Any) -> None:
         super().__init__(compute_on_cpu=True, **kwargs)
         self.fields = list(fields)
+        self._tails: dict[str, tuple[int, ...]] = {}
         for name in self.fields:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -41,6 +42,7 @@ class PredictionStore(Metric):
         """Keep the decoded tensors of a batch."""
         for name in self.fields:
             getattr(self, name).append(decoded[name].detach())
+            self._tails[name] = tuple(decoded[name].shape[1:])
 
     def compute(self) -> dict[str, Tensor]:
         """Return everything, one row an item, on the CPU."""
@@ -49,3 +51,7 @@ class PredictionStore(Metric):
         first = torch.full((int(inverse.max()) + 1,), len(inverse), dtype=torch.int64)
         first.scatter_reduce_(0, inverse, torch.arange(len(inverse)), reduce="amin")
         return {name: value[first] for name, value in values.items()}
+
+    def rows(self) -> dict[str, Tensor]:
+        """The same with the first dimension kept for a single item, whose values torchmetrics makes scalars."""
+        return {name: value.reshape(-1, *self._tails[name]) for name, value in self.compute().items()}

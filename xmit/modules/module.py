@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
+from xmit.data.batching import TrainingLoader
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
@@ -90,6 +91,7 @@ class MultimodalModule(LightningModule):
         self._specs: dict[str, HeadSpec] = {}
         self._not_finite = torch.zeros((), dtype=torch.int64)
         self._resume_random: list[dict[str, Any]] | None = None
+        self._resume_batches: int | None = None
         self.run_config: str | None = None
         """The run's settings as JSON, for its checkpoints; the command line sets it."""
 
@@ -235,6 +237,15 @@ class MultimodalModule(LightningModule):
         """Nothing went wrong yet."""
         self._not_finite = torch.zeros((), dtype=torch.int64, device=self.device)
 
+    def on_train_start(self) -> None:
+        """After resuming, go on where the interrupted run stood in its data."""
+        loader = self.trainer.train_dataloader
+        if isinstance(loader, TrainingLoader) and self._resume_batches is not None:
+            # Lightning restores a loader only if nothing asked for its length before, as the schedule does
+            loader.load_state_dict({"handed_out": self._resume_batches})
+            loader.cut(self.trainer.num_training_batches)
+        self._resume_batches = None
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """After resuming, go on with the random numbers of the run that was interrupted."""
         if self._resume_random is not None:
@@ -278,13 +289,13 @@ class MultimodalModule(LightningModule):
         rows, frames, main = [], [], []
         for name, store in self.stores.items():
             task = self.tasks[name]
-            predictions = task.predictions(store.compute(), split)  # type: ignore[operator]
+            predictions = task.predictions(store.rows(), split)  # type: ignore[operator]
             frames.append(predictions.assign(task=name))
             scores = task.evaluate(predictions)
             rows += [self._row(task, split, score) for score in scores]
             values = {f"{name}/{s.language}/{s.metric}": s.value for s in scores}
             self.log_dict(values, add_dataloader_idx=False)
-            sources = [f"{name}/{code}/{task.metadata.main_score}" for code in task.split_languages("validation")]
+            sources = [f"{name}/{code}/{task.metadata.main_score}" for code in task.source_languages]
             main.append(sum(values.get(key, math.nan) for key in sources) / len(sources))
         self.results[split] = pd.DataFrame(rows)
         self.predictions[split] = pd.concat(frames, ignore_index=True)
@@ -346,7 +357,7 @@ class MultimodalModule(LightningModule):
         import pandas as pd
 
         frames = [
-            self.tasks[name].predictions(store.compute(), "test").assign(task=name)  # type: ignore[operator]
+            self.tasks[name].predictions(store.rows(), "test").assign(task=name)  # type: ignore[operator]
             for name, store in self.stores.items()
         ]
         self.predictions["test"] = pd.concat(frames, ignore_index=True)
@@ -360,6 +371,8 @@ class MultimodalModule(LightningModule):
         if "optimizer_states" in checkpoint:
             checkpoint["random_state"] = random_state()
             checkpoint["run_config"] = self.run_config
+            loader = self.trainer.train_dataloader
+            checkpoint["handed_out"] = loader.handed_out if isinstance(loader, TrainingLoader) else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other tasks; build what is needed to take its weights."""
@@ -377,6 +390,7 @@ class MultimodalModule(LightningModule):
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._check_resumed(checkpoint)
             self._resume_random = checkpoint.get("random_state")
+            self._resume_batches = checkpoint.get("handed_out")
 
     def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with other settings: optimizer and schedule would keep the checkpoint's without a word."""

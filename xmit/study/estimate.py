@@ -66,6 +66,9 @@ def _tokens(config: Mapping[str, Any]) -> float | None:
         cap = settings.get("cap", CAP)
     sizes = [_size(task, init, cap) for task, init in zip(classes, inits, strict=True)]
     steps, epochs = trainer.get("max_steps") or -1, trainer.get("max_epochs")
+    if settings.get("updates_per_epoch") and epochs not in (None, -1):
+        updates = settings["updates_per_epoch"] * epochs
+        steps = min(steps, updates) if steps > 0 else updates
     trained = math.inf
     if None not in sizes and (epochs or steps < 0) and epochs != -1:
         trained = (epochs or 1) * sum(n * task.tokens_per_example for n, task in zip(sizes, classes, strict=True) if n)
@@ -85,7 +88,7 @@ def _tokens(config: Mapping[str, Any]) -> float | None:
 
 def _size(task: type[Task], init: Mapping[str, Any], cap: int | None) -> int | None:
     """The training examples that count; text of unknown size counts as a mixture's cap."""
-    if not task.trains:
+    if not init.get("train", task.trains):
         return 0
     languages = init.get("source_language")
     size = task.metadata.sizes.get("train")

@@ -44,6 +44,13 @@ class _Batches(Dataset[Batch]):
         return self.task.collate(self.examples, items)
 
 
+def _draw(table: datasets.Dataset, n: int, seed: int) -> datasets.Dataset:
+    """So many rows, in their order."""
+    if n >= len(table):
+        return table
+    return table.select(np.sort(np.random.default_rng(seed).permutation(len(table))[:n]))
+
+
 class Task(TaskData):
     """Base of all tasks. Subclass a family, declare ``metadata`` and implement :meth:`load_split`.
 
@@ -244,20 +251,19 @@ class Task(TaskData):
         if split not in self._tables:
             import datasets
 
+            if not self.data_dir and (self.train_file or self.validation_file):
+                raise ConfigError(f"task {self.name!r}: train_file and validation_file need a data_dir that holds them")
             parts = []
             for language in self.split_languages(split):
                 part = self._load(self.test_split if split == "test" else split, language)
                 self._compare_size(part, self.test_split if split == "test" else split, language)
+                if split == "validation" and self.validation_examples is not None:  # of every language
+                    part = _draw(part, max(1, self.validation_examples // len(self.split_languages(split))), 0)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
-            wanted, seed = {
-                "train": (self.train_examples, torch.initial_seed() % 2**63),
-                "validation": (self.validation_examples, 0),
-            }.get(split, (None, 0))
-            if wanted is not None and wanted < len(table):
-                rng = np.random.default_rng(seed)
-                table = table.select(np.sort(rng.permutation(len(table))[:wanted]))
             self._tables[split] = table
+            if split == "train" and self.train_examples is not None:
+                self._tables[split] = _draw(table, self.train_examples, torch.initial_seed() % 2**63)
         return self._tables[split]
 
     def _load(self, split: str, language: str) -> datasets.Dataset:

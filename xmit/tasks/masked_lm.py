@@ -182,7 +182,10 @@ class MaskedLMTask(Task):
         return LanguageBatches(examples.languages, self.batch_size, self.alpha, seed)
 
     def collate(self, examples: Examples, items: Sequence[int]) -> Batch:
-        """Build a batch and mask it: in training by the seed and the batch's items, else by each item alone."""
+        """Build a batch and mask it: in training by the seed and the batch's items, else by each item alone.
+
+        With batches of a single block, a block is thus always masked alike.
+        """
         assert self.tokenizer is not None
         batch = super().collate(examples, items)
         ids = batch["text"]["input_ids"].numpy()

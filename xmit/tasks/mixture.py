@@ -159,7 +159,8 @@ class TaskMixture(TaskData):
         temperature: Of ``sampling: temperature``.
         weights: Factors on the shares, by task.
         updates_per_epoch: Updates that make an epoch, by default Σ_m min(e_m, cap) / (batch size of m).
-        data_dir: Of every task that has none of its own.
+        data_dir: Of every task that has none of its own. A task with a ``source_language`` that only its files have
+            needs its own.
         num_workers: Worker processes that build batches.
     """
 

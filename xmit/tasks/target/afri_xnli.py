@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_tsv
-from xmit.data.sources import find_file, labels_to_ids, load_hub
+from xmit.data.sources import labels_to_ids, load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.nli import XNLI_ROWS, NLITask, nli_table
@@ -51,7 +51,7 @@ class AfriXNLI(NLITask):
             rows: Columns = load_hub(self.metadata.dataset, config=code, split=split, rows=count).to_dict()
         else:
             files = (f"afrixnli/{code}/{part}.tsv", f"data/{code}/{part}.tsv", f"{code}/{part}.tsv")
-            path = find_file(self.data_dir, *files, task=self.name, hub=self.metadata.dataset)
+            path = self.file(split, language, *files, translations=files)
             rows = dict(read_tsv(path, (*self.text_columns, "label"), header=True))
             rows["label"] = labels_to_ids(rows["label"], ("0", "1", "2"), path)
         return nli_table(rows, split, range(len(rows["label"])))

@@ -38,6 +38,7 @@ class LAReQA(RankingTask):
 
     def __init__(self, max_length: int = 256, max_query_length: int = 96, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, max_query_length=max_query_length, **kwargs)
+        self.sizes = {}  # questions whose answers stand in no sentence are left out, and counted then
 
     @cached_property
     def files(self) -> dict[str, AnswerSentences]:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_conll
-from xmit.data.sources import find_file, load_hub
+from xmit.data.sources import load_hub
 from xmit.data.words import check_tags, hub_columns
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
@@ -51,7 +51,7 @@ class MasakhaNER2(TokenClassificationTask):
             names = [f"{code}/{name}.txt", f"data/{code}/{name}.txt", f"nc/masakhaner2/{code}/{name}.txt"]
             if english:
                 names = [f"{folder}UNER_English-EWT/en_ewt-ud-{name}.iob2" for folder in ("", "uner/")]
-            path = find_file(self.data_dir, *names, task="masakhaner2", hub=source)
+            path = self.file(split, language, *names, translations=names)
             columns = read_conll(path, token=1, tag=2) if english else read_conll(path)
             check_tags(path, columns["tags"], self.label_names, column=2 if english else -1)
             return sentences(columns)

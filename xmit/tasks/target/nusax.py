@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_csv
-from xmit.data.sources import find_file, labels_to_ids, load_hub
+from xmit.data.sources import labels_to_ids, load_hub
 from xmit.registry import register_task
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.metadata import TaskMetadata
@@ -45,7 +45,7 @@ class NusaX(SequenceClassificationTask):
         if self.data_dir:
             file = f"sentiment/{FOLDERS[code]}/{'valid' if split == 'validation' else split}.csv"
             files = (file, f"nusax/{file}", f"datasets/{file}", file.removeprefix("sentiment/"))
-            path = find_file(self.data_dir, *files, task=self.name, hub=self.metadata.dataset)
+            path = self.file(split, language, *files, translations=files)
             rows: dict[str, list[Any]] = dict(read_csv(path, names))
             rows["label"] = labels_to_ids(rows["label"], self.label_names, path)
         else:

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from xmit.data.sources import find_file, load_hub
+from xmit.data.sources import load_hub
 from xmit.data.words import hub_columns, read_xtreme
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
@@ -53,7 +53,7 @@ class PanX(TokenClassificationTask):
             return sentences(hub_columns(load_hub(source, config=config, split=split, rows=rows), "ner_tags"))
         part = "dev" if split == "validation" else split
         names = (f"panx/{part}-{language}.tsv", f"{part}-{language}.tsv", f"{language}/{part}", f"{language}-{part}")
-        path = find_file(self.data_dir, *names, task="panx", hub=self.metadata.dataset)
+        path = self.file(split, language, *names, translations=names)
         columns = read_xtreme(path, self.label_names)
         if ".tsv" not in path.name:  # WikiANN's own
             columns["tokens"] = [[t.removeprefix(f"{language}:") for t in row] for row in columns["tokens"]]

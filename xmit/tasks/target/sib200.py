@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_tsv
-from xmit.data.sources import find_file, labels_to_ids, load_hub
+from xmit.data.sources import labels_to_ids, load_hub
 from xmit.registry import register_task
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.metadata import TaskMetadata
@@ -52,7 +52,8 @@ class SIB200(SequenceClassificationTask):
         code, hub = self.native(language), self.metadata.dataset
         if self.data_dir:
             file = f"{code}/{'dev' if split == 'validation' else split}.tsv"
-            path = find_file(self.data_dir, file, f"sib200/{file}", f"data/annotated/{file}", task=self.name, hub=hub)
+            files = (file, f"sib200/{file}", f"data/annotated/{file}")
+            path = self.file(split, language, *files, translations=files)
             rows: Any = read_tsv(path, ("index_id", "category", "text"), header=True)
         else:
             rows = load_hub(hub, config=code, split=split, rows=ROWS[split]).to_dict()

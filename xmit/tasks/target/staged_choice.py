@@ -39,15 +39,19 @@ class Stages(Sampler[list[int]]):
         self.rounds = rounds
         self.epoch = self.start_batch = 0
 
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
     def __iter__(self) -> Iterator[list[int]]:
         start, self.start_batch = self.start_batch, 0
+        epoch, self.epoch = self.epoch, self.epoch + 1
         for own, batches in self.stages:
-            batches.epoch = self.epoch * self.rounds
+            batches.epoch = epoch * self.rounds
             for _ in range(self.rounds):
                 batches.start_batch, start = min(start, len(batches)), max(0, start - len(batches))
                 for batch in batches:
                     yield own[batch].tolist()
-        self.epoch += 1
 
     def __len__(self) -> int:
         return self.rounds * sum(len(batches) for _, batches in self.stages)

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar, Literal
 
-from xmit.data.sources import find_file
 from xmit.data.treebanks import ADDED, TREEBANKS, UPOS, hub_treebanks, local_treebanks
 from xmit.data.words import read_xtreme
 from xmit.registry import register_task
@@ -53,8 +52,9 @@ class UDPOS(TokenClassificationTask):
         if not self.data_dir:
             return sentences(hub_treebanks(self.metadata.dataset, self.metadata.revision, language, split, only))
         part = "dev" if split == "validation" else split
-        columns = local_treebanks(self.data_dir, language, part, only)
+        own = {"train": self.train_file, "validation": self.validation_file}.get(split)
+        columns = {"id": []} if own else local_treebanks(self.data_dir, language, part, only)
         if not columns["id"]:
             names = (f"udpos/{part}-{language}.tsv", f"{part}-{language}.tsv", f"**/{language}_*-ud-{part}.conllu")
-            columns = read_xtreme(find_file(self.data_dir, *names, task="udpos", hub=self.metadata.dataset), UPOS)
+            columns = read_xtreme(self.file(split, language, *names, translations=names), UPOS)
         return sentences(columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_tsv
-from xmit.data.sources import find_file, load_hub
+from xmit.data.sources import load_hub
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.multiple_choice import MultipleChoiceTask, choice_table, numbers
@@ -43,7 +43,8 @@ class XStoryCloze(MultipleChoiceTask):
         code, part = self.native(language), "eval" if split == "test" else "train"
         if self.data_dir:
             file = f"spring2016.val.{code}.tsv.split_20_80_{part}.tsv"
-            path = find_file(self.data_dir, file, f"xstory_cloze/{file}", task=self.name, hub=self.metadata.dataset)
+            files = (file, f"xstory_cloze/{file}")
+            path = self.file(split, language, *files, translations=files)
             where, rows = str(path), dict[str, list[Any]](read_tsv(path, FILE, header=True))
         else:
             names, count = (*HUB, "answer_right_ending"), 1_511 if split == "test" else 360
