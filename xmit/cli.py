@@ -186,6 +186,9 @@ class XmitCLI(LightningCLI):
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
         info, trainer = self.info, self.trainer
         self.write_config(CONFIG)
+        scored = info.role == "target" and not self.options.no_test
+        if scored:
+            datamodule.setup("test")  # a file that is missing shows before hours of training, not after
         if datamodule.trains:
             trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
             best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None  # the first: not last.ckpt
@@ -197,7 +200,7 @@ class XmitCLI(LightningCLI):
                 )
                 trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt", weights_only=True)
             trainer.validate(model, datamodule=datamodule, ckpt_path=best, verbose=False)
-        if info.role == "target" and not self.options.no_test:
+        if scored:
             trainer.test(model, datamodule=datamodule, verbose=False)
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             save = self.options.save_encoder
