@@ -105,7 +105,9 @@ def read_pairs(
 def _first_line(path: Path) -> str:
     """The first line, to tell the layout by; a damaged file is refused where it is read whole."""
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"  # as the readers tell it, whatever the name
+        with (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig", errors="replace") as file:
             return str(file.readline()).rstrip("\r\n")
     except (OSError, EOFError):
         return ""

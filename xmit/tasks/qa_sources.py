@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xmit.data.readers import read_squad
@@ -74,7 +75,7 @@ def load_tydiqa(task: Task, split: str, language: str) -> Columns:
     Raises:
         ConfigError: For a language that TyDiQA has not, without a ``data_dir``.
     """
-    name = TYDIQA_NAMES.get(language, language)
+    name, path = TYDIQA_NAMES.get(language, language), Path()
     if task.data_dir:
         train = "tydiqa-goldp-v1.1-train"
         names = [f"{folder}{name}/{name}_tydiqa_train.json" for folder in ("", "tydiqa_goldp/")]
@@ -92,8 +93,10 @@ def load_tydiqa(task: Task, split: str, language: str) -> Columns:
             f"task {task.name!r}: TyDiQA has no training questions in {language!r}, only in {', '.join(TYDIQA_NAMES)}; "
             f"pass data_dir with translations below translate-train"
         )
-    if any(key.startswith(f"{name}-") for key in columns["id"]):  # translations keep the ids of the original
-        columns = select(columns, of_language(columns["id"], name))
+    kept = of_language(columns["id"], name)
+    own_file = bool(task.data_dir) and (bool(task.train_file or task.validation_file) or "translate" in path.name)
+    if any(kept) or not own_file:  # translations keep the ids of the original
+        columns = select(columns, kept)
     if len(set(columns["id"])) < len(columns["id"]):  # XTREME's preprocessing keeps only the last part of an id
         columns["id"] = [f"{name}-{row}-{key}" for row, key in enumerate(columns["id"])]
     if task.validation_file:
