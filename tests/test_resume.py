@@ -88,22 +88,20 @@ def weights(folder):
 
 
 @pytest.mark.parametrize(
-    ("data", "every", "stop_after"),
+    ("data", "every", "stop_after", "workers"),
     [
-        (SINGLE, "2", 7),  # within an epoch
-        (SINGLE, "1", 10),  # at the end of an epoch
-        (SINGLE, "1", 12),  # where it was validated too
-        (SINGLE, "null", 15),  # saved by validations alone
-        ({**SINGLE, "max_epochs": 5}, "4", 5),  # the schedule asks for the length of an epoch
-        (MIXED, "1", 9),
-        (MIXED, "3", 23),
-        (MIXED, "null", 14),
+        (SINGLE, "2", 7, 0),  # within an epoch
+        (SINGLE, "1", 10, 0),  # at the end of an epoch
+        (SINGLE, "1", 12, 0),  # where it was validated too
+        (SINGLE, "null", 15, 0),  # saved by validations alone
+        ({**SINGLE, "max_epochs": 5}, "4", 5, 0),  # the schedule asks for the length of an epoch
+        (MIXED, "1", 9, 0),
+        (MIXED, "1", 9, 2),  # with worker processes
+        (MIXED, "3", 23, 0),
+        (MIXED, "null", 14, 0),
     ],
 )
-@pytest.mark.parametrize("workers", [0, 2])
 def test_resumed_equals_uninterrupted(data, every, stop_after, workers, tiny_encoder, tmp_path):
-    if workers and (data, every) != (MIXED, "1"):
-        pytest.skip("workers are tried once")
     data = {**data, "init_args": {**data["init_args"], "num_workers": workers}}
     epochs = data.pop("max_epochs", -1)
     path = config(tiny_encoder, tmp_path, data, max_epochs=epochs)

@@ -53,7 +53,7 @@ def answer(task, gold=True, split="test", drop=0):
     """Decode logits that are the gold labels, or noise, as the module would; subwords other than first say noise."""
     generator = torch.Generator().manual_seed(0)
     parts = []
-    for batch in task._evaluation(split):
+    for batch in task.evaluation_loader(split):
         shape = batch["text"]["input_ids"].shape
         logits = torch.randn(*shape, len(task.label_names), generator=generator)
         known = batch["labels"] >= 0

@@ -361,19 +361,8 @@ class Task(TaskData):
         """Random batches of the training split."""
         return self.loader(_Batches(self, self.examples("train")), self.train_batches(), training=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The source language's validation split, longest batches first."""
-        return self._evaluation("validation")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """The test split of all languages in one stream, longest batches first."""
-        return self._evaluation("test")
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """The same as for testing."""
-        return self._evaluation("test")
-
-    def _evaluation(self, split: str) -> DataLoader[Batch]:
+    def evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        """A split of all its languages in one stream, longest batches first."""
         return self.loader(_Batches(self, self.examples(split)), self.evaluation_batches(split))
 
     def evaluation_batches(self, split: str) -> EvaluationStream:

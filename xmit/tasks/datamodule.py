@@ -49,6 +49,22 @@ class TaskData(LightningDataModule, ABC):
     def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:
         """Take the tokenizer, and how images are to be given, from the module. Called in its ``setup``."""
 
+    @abstractmethod
+    def evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        """A split's batches for scoring."""
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The source languages' validation split."""
+        return self.evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test split."""
+        return self.evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The same as for testing."""
+        return self.evaluation_loader("test")
+
     def loader(self, batches: Dataset[Batch], sampler: Any, training: bool = False) -> DataLoader[Batch]:
         """A loader of whole batches.
 

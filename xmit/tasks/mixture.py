@@ -232,18 +232,7 @@ class TaskMixture(TaskData):
         """Batches of all tasks, mixed."""
         return self.loader(_MixedBatch(self._tasks, "train"), self.train_batches(), training=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Every task's validation split, one after the other."""
-        return self._evaluation("validation")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Every task's test split, one after the other."""
-        return self._evaluation("test")
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """The same as for testing."""
-        return self._evaluation("test")
-
-    def _evaluation(self, split: str) -> DataLoader[Batch]:
+    def evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        """A split of every task, one after the other."""
         streams = {name: task.evaluation_batches(split) for name, task in self._tasks.items()}
         return self.loader(_MixedBatch(self._tasks, split), _EvaluationBatches(streams))
