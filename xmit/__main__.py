@@ -9,6 +9,7 @@ from typing import Any
 
 from xmit import __version__
 from xmit.errors import XmitError
+from xmit.interruption import Interrupted
 
 RUN_COMMANDS = {
     "fit": "train on a task, then score the chosen checkpoint in every language",
@@ -203,8 +204,11 @@ def main(argv: Sequence[str] | None = None) -> Any:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(arguments)
+    except Interrupted as error:
+        print(f"xmit: {error}; {error.hint or 'the same command begins again'}", file=sys.stderr)  # noqa: T201
+        return 128 + error.signum
     except KeyboardInterrupt:
-        print("xmit: interrupted; what was finished is kept, the same command goes on", file=sys.stderr)  # noqa: T201
+        print("xmit: interrupted; the same command begins again", file=sys.stderr)  # noqa: T201
         return 130
     except BrokenPipeError:
         return 1

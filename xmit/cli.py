@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import io
 import json
+import shutil
 import sys
 import time
 import warnings
@@ -18,14 +19,17 @@ from typing import Any
 import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import xmit.tasks
+from xmit import interruption
 from xmit.arguments import parse_in_one_line
+from xmit.checkpoints import BEST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from xmit.errors import ConfigError, TaskNotFoundError, XmitError
 from xmit.files import atomic_write, write_text
 from xmit.metrics import robustness_summary
-from xmit.modules.module import MAIN_SCORE, MultimodalModule
+from xmit.modules.module import MultimodalModule
 from xmit.registry import registered_tasks
 from xmit.runs import check_checkpoint, identity, origin, resumable, run_facts, run_logger
 from xmit.study.results import (
@@ -61,7 +65,9 @@ class XmitCLI(LightningCLI):
         self, args: ArgsType = None, callbacks: Sequence[pl.Callback] = (), identity: str | None = None
     ) -> None:
         self.extra_callbacks, self.identity = list(callbacks), identity
-        self.started = time.time()
+        self.is_cell = identity is not None
+        self.started = time.monotonic()
+        self.last: LastCheckpoint | None = None
         each = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
         super().__init__(
             MultimodalModule,
@@ -106,7 +112,10 @@ class XmitCLI(LightningCLI):
             type=int | None,
             default=None,
             help="fit: updates between full checkpoints, checkpoints/last.ckpt, from which --ckpt_path goes on "
-            "(default: after every validation; in a study's cell, or with 0, none)",
+            "(default: after every validation; 0: none)",
+        )
+        parser.add_argument(
+            "--save_minutes", type=float | None, default=None, help="fit: the same by minutes instead of updates"
         )
         parser.add_class_arguments(RunInfo, "run")
 
@@ -123,7 +132,8 @@ class XmitCLI(LightningCLI):
         output = self.options.output
         if output is None:
             text = self._parser(self.subcommand).dump(self.options, skip_none=False)
-            output = f"runs/{self.datamodule.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+            root = self.options.trainer.default_root_dir or "runs"
+            output = f"{root}/{self.datamodule.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
             self.options.output = output
         return Path(output) / str(self.subcommand) if self.beside_run(Path(output)) else Path(output)
 
@@ -151,36 +161,59 @@ class XmitCLI(LightningCLI):
         resume_at = None
         if self.subcommand == "fit":
             self.keep_finished()  # before the log of that run is begun anew
-            resume_at = check_checkpoint(self.options.ckpt_path, self.options.as_dict())
+            resume_at = self.resume_at()
             self.model.run_config = json.dumps(resumable(self.options.as_dict()), sort_keys=True)
         config = self._get(self.config_init, "trainer", default={})
         callbacks: list[pl.Callback] = list(self.extra_callbacks)
         own = config.get("callbacks") or []
-        if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in own):
-            self.best = ModelCheckpoint(
-                self.folder / "checkpoints", "best", MAIN_SCORE, mode="max", save_weights_only=True,
-                enable_version_counter=False,
-            )  # fmt: skip
-            if config.get("enable_checkpointing") is not False and not config.get("fast_dev_run"):
-                callbacks.append(self.best)
-                callbacks += self.last_checkpoint()
+        if (
+            self.subcommand == "fit"
+            and config.get("enable_checkpointing") is not False
+            and not config.get("fast_dev_run")
+        ):
+            if not any(isinstance(c, ModelCheckpoint) for c in own):
+                callbacks.append(BestCheckpoint(self.folder / "checkpoints"))
+            if self.options.save_every != 0:
+                self.last = LastCheckpoint(
+                    self.folder / "checkpoints", self.options.save_every, self.options.save_minutes
+                )
+                callbacks.append(self.last)
         if config.get("logger") is None:
             kwargs["logger"] = run_logger(self.folder, resume_at) if self.subcommand == "fit" else False
+        plugins = config.get("plugins") or []
+        plugins = list(plugins) if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, AtomicCheckpointIO()]
         trainer_config = {**config, **kwargs, "default_root_dir": config.get("default_root_dir") or str(self.folder)}
         return self._instantiate_trainer(trainer_config, callbacks)
 
-    def last_checkpoint(self) -> list[ModelCheckpoint]:
-        """What keeps the checkpoint that an interrupted run goes on from."""
-        every = self.options.save_every
-        if every == 0 or (every is None and self.options.run.study):
-            return []
-        return [
-            ModelCheckpoint(
-                self.folder / "checkpoints", "last", every_n_train_steps=every, enable_version_counter=False
-            )
-        ]
+    def resume_at(self) -> int | None:
+        """The updates behind the run that goes on; a study's cell whose checkpoint will not do begins anew."""
+        try:
+            return check_checkpoint(self.options.ckpt_path, self.options.as_dict())
+        except XmitError as error:
+            if not self.is_cell:
+                raise
+            warnings.warn(f"the cell begins anew: {error}", stacklevel=2)
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+            self.options.ckpt_path = self.config_init[self.config.subcommand].ckpt_path = None
+            return None
 
     # -- subcommands -----------------------------------------------------------------------------------------
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; a signal saves what there is and says how to go on."""
+        with interruption.interruptible():
+            try:
+                super()._run_subcommand(subcommand)
+            except interruption.Interrupted as error:
+                error.hint = "nothing was saved yet; the same command begins again"
+                if self.last is not None and self.last.saved:
+                    error.hint = (
+                        f"saved at update {self.trainer.global_step}; it goes on with: python -m xmit fit --config "
+                        f"{self.folder / CONFIG} --ckpt_path {self.last.path}"
+                    )
+                raise
 
     def fit(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
@@ -198,7 +231,7 @@ class XmitCLI(LightningCLI):
                     f"lower trainer.val_check_interval to choose among more",
                     stacklevel=2,
                 )
-                trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt", weights_only=True)
+                trainer.save_checkpoint(self.folder / "checkpoints" / BEST, weights_only=True)
             trainer.validate(model, datamodule=datamodule, ckpt_path=best, verbose=False)
         if scored:
             trainer.test(model, datamodule=datamodule, verbose=False)
@@ -262,7 +295,10 @@ class XmitCLI(LightningCLI):
     def write_config(self, name: str) -> None:
         """Write all that is needed to do the run again."""
         folder = self.folder  # known first: the config names it
-        write_text(folder / name, self._parser(self.subcommand).dump(self.options, skip_none=False))
+        options = self.options.clone()
+        if self.subcommand == "fit":
+            options.ckpt_path = None  # where it went on from is no part of the run
+        write_text(folder / name, self._parser(self.subcommand).dump(options, skip_none=False))
 
     def write(self, model: MultimodalModule, info: RunInfo) -> None:
         """Write result rows, prediction rows and, last, ``done.json``."""
@@ -274,8 +310,13 @@ class XmitCLI(LightningCLI):
             write_results(self.folder, pd.concat(frames, ignore_index=True), model.predictions.get("test"))
             if not self.beside_run(Path(self.options.output)):  # a scoring of a run is no run of its own
                 config = identity(self.options.as_dict())
-                mark_done(self.folder, self.identity or config, {"config": config, **run_facts(self.started)})
+                mark_done(self.folder, self.identity or config, {"config": config, **run_facts(self.seconds)})
         self.show(model, "test" if "test" in model.results else "validation")
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took, what went before its interruptions included."""
+        return time.monotonic() - self.started + (self.last.before if self.last is not None else 0.0)
 
     def show(self, model: MultimodalModule, split: str) -> None:
         """Print the main scores and what they come to, unless a study runs this cell."""

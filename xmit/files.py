@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
@@ -28,8 +33,36 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
             os.fsync(file.fileno())  # a power cut must not leave a complete name on incomplete bytes
         draft.chmod(0o644)
         draft.replace(path)
+        _sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a name last through a power cut; what cannot be opened or synced so (Windows, some shares) is left."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def no_room(error: BaseException | None) -> str | None:
+    """What the disk says, if an error comes of a disk that takes no more.
+
+    Args:
+        error: Its causes are looked at too, since torch, pyarrow and safetensors have errors of their own.
+    """
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None:
+            found = re.search(r"(?:errno|os error) (\d+)", str(error), re.IGNORECASE)
+            number = int(found[1]) if found else None
+        if number in _NO_ROOM:
+            return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ NOT_IN_IDENTITY = (
     "no_test",
     "save_encoder",
     "save_every",
+    "save_minutes",
     "config",
     "ckpt_path",
     "weights_only",
@@ -56,7 +56,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def run_facts(started: float) -> dict[str, Any]:
+def run_facts(seconds: float) -> dict[str, Any]:
     """Versions, machine and time of a run."""
     import platform
 
@@ -65,7 +65,7 @@ def run_facts(started: float) -> dict[str, Any]:
     import transformers
 
     return {
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(seconds, 1),
         "versions": {
             "xmit": xmit.__version__,
             "python": platform.python_version(),
@@ -151,7 +151,9 @@ def check_checkpoint(path: str | None, config: dict[str, Any] | None = None) -> 
             f"--ckpt_path takes a checkpoint file of the same run; for the encoder in {path} use --model.init_from"
         )
     if not Path(path).is_file():
-        raise DataError(f"--ckpt_path: there is no file {path}")
+        there = sorted(p.name for p in Path(path).parent.glob("*.ckpt"))
+        near = f"its folder holds {', '.join(there)}" if there else "a run keeps its own in RUN/checkpoints/"
+        raise DataError(f"--ckpt_path: there is no file {path}: {near}; without --ckpt_path a fit begins anew")
     import torch
 
     try:

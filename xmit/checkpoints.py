@@ -1,0 +1,157 @@
+"""Checkpoints that are whole or not there, that may move with their run, and that an interruption leaves behind."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from xmit import interruption
+from xmit.files import atomic_write
+from xmit.modules.module import MAIN_SCORE
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+WORTH_SAVING = 60.0
+"""Seconds of training that are saved before the test, where checkpoints go by time."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old file and then moves; reads tensors and plain values only, never code.
+
+    Lightning itself writes to the system's temporary folder and copies, which a kill can cut in two.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+
+        def write(draft: Path) -> None:
+            with draft.open("wb") as file:  # a file object, so that a full disk is an OSError
+                torch.save(checkpoint, file)
+
+        atomic_write(Path(path), write)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint; ``weights_only`` is on whatever is asked for."""
+        return super().load_checkpoint(path, map_location or "cpu", True)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the weights with the best main score. Its state names no folder, so a run may be moved.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder, Path(BEST).stem, MAIN_SCORE, mode="max", save_weights_only=True, enable_version_counter=False
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, with names instead of paths."""
+        state = super().state_dict()
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[key] = Path(state[key]).name if state[key] else ""
+        state["best_k_models"] = {Path(path).name: score for path, score in state["best_k_models"].items()}
+        return {**state, "dirpath": ""}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state as one of this folder."""
+        folder = Path(str(self.dirpath))
+        state = {**state_dict, "dirpath": self.dirpath}
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[key] = str(folder / Path(state[key]).name) if state[key] else ""
+        state["best_k_models"] = {str(folder / Path(p).name): v for p, v in state["best_k_models"].items()}
+        super().load_state_dict(state)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps all that an interrupted run goes on from, and saves it when the process is told to end.
+
+    Args:
+        folder: Where to.
+        updates: Save every so many updates.
+        minutes: Save every so many minutes instead. With neither, save after every validation.
+    """
+
+    def __init__(self, folder: Path, updates: int | None = None, minutes: float | None = None) -> None:
+        super().__init__(
+            folder,
+            Path(LAST).stem,
+            every_n_train_steps=updates,
+            train_time_interval=None if minutes is None else timedelta(minutes=minutes),
+            enable_version_counter=False,
+        )
+        self.path, self.minutes = folder / LAST, minutes
+        self.begun, self.before, self.saved = time.monotonic(), 0.0, False
+        self._saved_at = self.begun
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took, what went before its interruptions included."""
+        return self.before + time.monotonic() - self.begun
+
+    def state_dict(self) -> dict[str, Any]:
+        """How long the run took; the rest is the same in every run."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count what went before."""
+        self.before, self.saved = float(state_dict.get("seconds", 0.0)), True
+
+    @property
+    def state_key(self) -> str:
+        """The same for every interval, which may change when a run goes on."""
+        return type(self).__qualname__
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self._saved_at, self.saved = time.monotonic(), True
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write the checkpoint now."""
+        self._save_checkpoint(trainer, str(self.path))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on a signal waits for the end of an update."""
+        super().on_train_start(trainer, pl_module)
+        self._saved_at = time.monotonic()
+        interruption.defer(True)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Save when it is time, or when the process was told to end."""
+        if trainer.fit_loop._should_accumulate():
+            return  # gradients lie in no checkpoint
+        super().on_train_batch_end(trainer, *args)
+        if self._stop(trainer):
+            self.save(trainer)
+            raise interruption.Interrupted(interruption.requested() or 15)
+
+    def _stop(self, trainer: pl.Trainer) -> bool:
+        """Whether any process of the run was told to end."""
+        told = interruption.requested() is not None
+        return told if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(told, all=False)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save much work before the test, and whatever there is when the process was told to end."""
+        worth = self.minutes is not None and time.monotonic() - self._saved_at > WORTH_SAVING
+        told = self._stop(trainer)
+        if told or (worth if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(worth, all=False)):
+            self.save(trainer)
+        interruption.defer(False)
+        if told:
+            raise interruption.Interrupted(interruption.requested() or 15)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Training is over, however it ended."""
+        interruption.defer(False)
+
