@@ -59,7 +59,7 @@ def _tasks(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace) -> int:
     from xmit.study.runner import run_study
 
-    return run_study(args.config, args.output, args.dry_run, args.only, args.limit)
+    return run_study(args.config, args.output, args.dry_run, args.only, args.limit, args.executor, args.address)
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -68,7 +68,8 @@ def _report(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from xmit.report import render
-    from xmit.study.runner import report_study, study_rows
+    from xmit.study.planfile import study_rows
+    from xmit.study.runner import report_study
 
     if args.format == "html":
         report_study(Path(args.folder), Console(soft_wrap=True))
@@ -147,7 +148,10 @@ def build_parser() -> argparse.ArgumentParser:
     study = add("study", "plan, run what is not yet done, and write the report; safe to kill and run again", _study)
     study.add_argument("--config", required=True, metavar="FILE", help="the study file")
     study.add_argument("--output", metavar="DIR", help="the study's own folder (runs/<name>)")
-    study.add_argument("--executor", choices=("local",), default="local", help="where cells run (local: here)")
+    study.add_argument("--executor", choices=("local", "ray"), default="local", help="where cells run (local: here)")
+    study.add_argument(
+        "--address", metavar="HOST:PORT", help="ray: the running cluster to use ('auto': this machine's)"
+    )
     study.add_argument("--dry-run", action="store_true", help="print the cells and run nothing")
     study.add_argument("--only", metavar="PART", help="only cells whose name contains PART, and what they start from")
     study.add_argument("--limit", type=int, metavar="N", help="at most N cells")
@@ -204,9 +208,9 @@ def main(argv: Sequence[str] | None = None) -> Any:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(arguments)
-    except Interrupted as error:
-        print(f"xmit: {error}; {error.hint or 'the same command begins again'}", file=sys.stderr)  # noqa: T201
-        return 128 + error.signum
+    except Interrupted as stop:
+        print(f"xmit: {stop}; {stop.hint or 'the same command begins again'}", file=sys.stderr)  # noqa: T201
+        return 128 + stop.signum
     except KeyboardInterrupt:
         print("xmit: interrupted; the same command begins again", file=sys.stderr)  # noqa: T201
         return 130

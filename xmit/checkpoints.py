@@ -41,7 +41,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint; ``weights_only`` is on whatever is asked for."""
-        return super().load_checkpoint(path, map_location or "cpu", True)
+        return super().load_checkpoint(path, map_location or (lambda storage, _: storage), True)
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -154,4 +154,3 @@ class LastCheckpoint(ModelCheckpoint):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Training is over, however it ended."""
         interruption.defer(False)
-

@@ -14,13 +14,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins import CheckpointIO
 
 import xmit.tasks
 from xmit import interruption
@@ -32,6 +32,7 @@ from xmit.metrics import robustness_summary
 from xmit.modules.module import MultimodalModule
 from xmit.registry import registered_tasks
 from xmit.runs import check_checkpoint, identity, origin, resumable, run_facts, run_logger
+from xmit.study.leakage import SharedItems
 from xmit.study.results import (
     CONFIG,
     DONE,
@@ -68,6 +69,7 @@ class XmitCLI(LightningCLI):
         self.is_cell = identity is not None
         self.started = time.monotonic()
         self.last: LastCheckpoint | None = None
+        self.shared: SharedItems | None = None
         each = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
         super().__init__(
             MultimodalModule,
@@ -117,6 +119,18 @@ class XmitCLI(LightningCLI):
         parser.add_argument(
             "--save_minutes", type=float | None, default=None, help="fit: the same by minutes instead of updates"
         )
+        parser.add_argument(
+            "--held_out",
+            type=list[TaskData] | None,
+            default=None,
+            help="fit: tasks whose test items and images are left out of the training data",
+        )
+        parser.add_argument(
+            "--on_shared",
+            type=Literal["drop", "refuse"],
+            default="drop",
+            help="fit: what to do with training data that share some with them",
+        )
         parser.add_class_arguments(RunInfo, "run")
 
     # -- the run's parts -------------------------------------------------------------------------------------
@@ -154,6 +168,7 @@ class XmitCLI(LightningCLI):
             role,
             run.intermediate or (intermediate if role == "target" else self.datamodule.name),
             run.encoder or encoder or self.options.model.encoder,
+            run.target,
         )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -219,6 +234,7 @@ class XmitCLI(LightningCLI):
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
         info, trainer = self.info, self.trainer
         self.write_config(CONFIG)
+        self.leave_out_tests()
         scored = info.role == "target" and not self.options.no_test
         if scored:
             datamodule.setup("test")  # a file that is missing shows before hours of training, not after
@@ -262,6 +278,16 @@ class XmitCLI(LightningCLI):
         rows = model.predictions["test"][["task", "language", "id", "prediction", "scores", "target"]]
         atomic_write(path, lambda p: rows.to_parquet(p, index=False))
         sys.stdout.write(f"{len(rows)} predictions in {path}\n")
+
+    def leave_out_tests(self) -> None:
+        """Keep the test data of other tasks out of the training data, and count."""
+        run = self.config_init[self.config.subcommand]
+        if run.held_out:
+            self.shared = SharedItems(
+                [t for data in run.held_out for t in data.tasks.values()], run.on_shared == "refuse"
+            )
+            for task in self.datamodule.tasks.values():
+                task.train_filter = self.shared
 
     # -- files -----------------------------------------------------------------------------------------------
 
@@ -310,7 +336,10 @@ class XmitCLI(LightningCLI):
             write_results(self.folder, pd.concat(frames, ignore_index=True), model.predictions.get("test"))
             if not self.beside_run(Path(self.options.output)):  # a scoring of a run is no run of its own
                 config = identity(self.options.as_dict())
-                mark_done(self.folder, self.identity or config, {"config": config, **run_facts(self.seconds)})
+                facts = {"config": config, **run_facts(self.seconds)}
+                if self.shared is not None:
+                    facts["leakage"] = self.shared.counts
+                mark_done(self.folder, self.identity or config, facts)
         self.show(model, "test" if "test" in model.results else "validation")
 
     @property
@@ -379,10 +408,11 @@ def class_path(cls: type[TaskData]) -> str:
 
 
 class ConfigCheck(XmitCLI):
-    """Parses a config and does nothing else."""
+    """Parses a config and builds its tasks, which say what is wrong with their arguments, but loads nothing."""
 
     def instantiate_classes(self) -> None:
-        """Build nothing."""
+        """Build the tasks alone."""
+        self._parser(self.subcommand).instantiate_classes(Namespace(data=self.options.data))  # type: ignore[no-untyped-call]
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run nothing."""

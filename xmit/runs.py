@@ -52,6 +52,8 @@ def identity(config: dict[str, Any]) -> str:
 def settings(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a ``fit`` config that determines its outcome."""
     kept = {k: v for k, v in config.items() if k not in NOT_IN_IDENTITY}
+    if not kept.get("held_out"):  # what no run had before there was leakage to look for
+        kept = {k: v for k, v in kept.items() if k not in ("held_out", "on_shared")}
     kept["trainer"] = {k: v for k, v in (config.get("trainer") or {}).items() if k not in NOT_IN_IDENTITY_TRAINER}
     return kept
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xmit.study.plan import Cell, part_classes, task_class
+from xmit.study.entries import part_classes, task_class
+from xmit.study.plan import Cell
 from xmit.tasks.base import Task
 from xmit.tasks.mixture import CAP, TaskMixture
 
@@ -96,3 +97,46 @@ def _size(task: type[Task], init: Mapping[str, Any], cap: int | None) -> int | N
         size *= len(languages) if isinstance(languages, list) else 1
     known = [n for n in (size, init.get("train_examples"), cap) if n is not None]
     return min(known, default=None)
+
+
+class Durations:
+    """How long cells take, by the finished ones: the mean of those of a kind, or of all.
+
+    Args:
+        cells: Of a plan.
+        finished: What ``done.json`` says of those that are done, by name.
+    """
+
+    def __init__(self, cells: Iterable[Cell], finished: Mapping[str, Mapping[str, Any]]) -> None:
+        self._seconds: dict[tuple[str, str, str], list[float]] = {}
+        for cell in cells:
+            seconds = finished.get(cell.name, {}).get("seconds")
+            if isinstance(seconds, int | float):
+                self.add(cell, float(seconds))
+
+    def add(self, cell: Cell, seconds: float) -> None:
+        """Count one more."""
+        self._seconds.setdefault(self._kind(cell), []).append(seconds)
+
+    def left(self, cells: Iterable[Cell]) -> float | None:
+        """Seconds that cells will take one after another; None where none is finished."""
+        if not self._seconds:
+            return None
+        means = {kind: sum(values) / len(values) for kind, values in self._seconds.items()}
+        usual = sum(means.values()) / len(means)
+        return sum(means.get(self._kind(cell), usual) for cell in cells)
+
+    @staticmethod
+    def _kind(cell: Cell) -> tuple[str, str, str]:
+        return (
+            str(cell.config["model"].get("encoder")),
+            cell.role,
+            cell.target if cell.role == "target" else cell.intermediate,
+        )
+
+
+def span(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} hours"

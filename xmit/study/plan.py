@@ -1,27 +1,40 @@
-"""From a study's YAML file to its cells: every intermediate × target × seed, and what each depends on."""
+"""From a study's YAML file to its cells: every intermediate × target × seed × encoder, and what each depends on."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import yaml
-
-from xmit.errors import StudyError, did_you_mean
-from xmit.registry import registered_tasks
-from xmit.tasks.base import Task, TaskData
-from xmit.tasks.mixture import TaskMixture
+from xmit.errors import StudyError, check_choice, did_you_mean
+from xmit.runs import NOT_IN_IDENTITY_TRAINER
+from xmit.study.entries import (
+    ENTRY_KEYS,
+    SETTINGS,
+    along_axes,
+    check_keys,
+    fit_config,
+    named_entries,
+    part_classes,
+    read_yaml,
+)
+from xmit.study.leakage import held_out
+from xmit.tasks.base import TaskData
 
 BASELINE = "none"
-KEYS = ("name", "encoder", "seeds", "intermediates", "targets", "configs", "model", "trainer", "data")
-ENTRY_KEYS = ("config", "model", "trainer", "data")
+KEYS = (
+    "name", "encoder", "seeds", "intermediates", "targets", "axes", "configs", "leakage", "checkpoints", "resources",
+    *SETTINGS,
+)  # fmt: skip
 RESULT_VERSION = 1
 """Part of every identity; raised when a change of the code changes outcomes."""
+Keep = Literal["none", "best", "all"]
+Leakage = Literal["drop", "thorough", "refuse", "ignore"]
+SAVE_MINUTES = 10.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class Cell:
         depends: The name of the cell whose encoder it starts from, if any.
         identity: Hash of what determines its outcome, its parent's included.
         source_language: The language that it is trained on.
+        keep: Which checkpoints stay when it is done.
     """
 
     name: str
@@ -49,6 +63,7 @@ class Cell:
     depends: str | None
     identity: str
     source_language: str
+    keep: Keep = "none"
 
 
 @dataclass
@@ -59,196 +74,196 @@ class Plan:
         name: Name of the study.
         cells: The cells.
         source: The study file's text, for the report.
+        resources: What Ray sets aside for a cell: ``num_cpus``, ``num_gpus`` and the like.
     """
 
     name: str
     cells: list[Cell] = field(default_factory=list)
     source: str = ""
+    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 def load_plan(path: str | Path) -> Plan:
     """Read a study file and lay out its cells.
 
-    Keys: ``name``; ``encoder``; ``seeds``, a list; ``intermediates`` and ``targets``, lists of task names, or
-    mappings from a name of one's choice to ``config``, ``model``, ``trainer`` and ``data`` settings;
-    ``configs``, the folder that holds ``intermediate/<name>.yaml`` and ``target/<name>.yaml`` (by default the
-    parent of the study file's folder); ``model``, ``trainer`` and ``data``, settings for every cell.
+    Keys: ``name``; ``encoder``, a name, a list of names, or a mapping from names to settings; ``seeds``, a list;
+    ``intermediates`` and ``targets``, lists of task names, or mappings from a name of one's choice to ``config``,
+    ``model``, ``trainer`` and ``data`` settings; ``axes``, see :func:`~xmit.study.entries.along_axes`; ``configs``,
+    the folder that holds ``intermediate/<name>.yaml`` and ``target/<name>.yaml`` (by default the parent of the study
+    file's folder); ``model``, ``trainer`` and ``data``, settings for every cell; ``leakage``, ``checkpoints`` and
+    ``resources``, see docs/studies.md.
 
     Args:
         path: The study file.
 
     Raises:
-        StudyError: If a key or a task is unknown, or a file is missing.
+        StudyError: If a key or a task is unknown, a file is missing, or cells are impossible.
     """
     path = Path(path)
-    study, text = _read(path)
-    _check_keys(study, KEYS, f"study {path}")
+    study, text = read_yaml(path)
+    where = f"study {path}"
+    check_keys(study, KEYS, where)
     missing = [key for key in ("encoder", "targets") if not study.get(key)]
     if missing:
-        raise StudyError(f"study {path}: the key {missing[0]!r} is missing")
-    seeds = study.get("seeds", [0])
-    if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
-        raise StudyError(f"study {path}: 'seeds' must be a list of whole numbers, such as [0, 1, 2], not {seeds!r}")
-    if len(set(seeds)) != len(seeds):
-        raise StudyError(f"study {path}: a seed occurs twice in {seeds}")
-    intermediates = _entries(study.get("intermediates") or [BASELINE], "intermediates", path)
-    targets = _entries(study["targets"], "targets", path)
-    if BASELINE not in intermediates:
-        intermediates = {BASELINE: {}, **intermediates}  # every gain is a gain over it
-    plan = Plan(str(study.get("name", path.stem)), source=text)
-    folder = path.parent / study.get("configs", "..")
-    parents: dict[tuple[str, int], Cell] = {}
-    for name, entry in intermediates.items():
-        for seed in seeds if name != BASELINE else []:
-            config, cls = _config(study, folder / "intermediate", name, entry, path)
-            parents[name, seed] = _cell(plan.name, "intermediate", name, "", seed, config, cls, None)
-    plan.cells += parents.values()
-    for seed in seeds:
-        for name in intermediates:
-            for target, entry in targets.items():
-                config, cls = _config(study, folder / "target", target, entry, path)
-                parent = parents.get((name, seed))
-                trains = (config["data"].get("init_args") or {}).get("train", cls.trains)
-                if parent is None and not trains and seed != seeds[0]:
-                    continue  # nothing is trained at all, so the seed changes nothing
-                plan.cells.append(_cell(plan.name, "target", name, target, seed, config, cls, parent))
+        raise StudyError(f"{where}: the key {missing[0]!r} is missing")
+    layout = _Layout(study, path)
+    plan = Plan(str(study.get("name", path.stem)), source=text, resources=_resources(study, where))
+    for encoder, settings in layout.encoders.items():
+        _add_cells(plan, layout, encoder, settings)
+    names = [cell.name for cell in plan.cells]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise StudyError(f"{where}: two cells would be called {twice!r}: give entries or encoders other names")
     return plan
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = yaml.safe_load(text)
-    except FileNotFoundError as error:
-        raise StudyError(f"there is no file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(value, dict):
-        raise StudyError(f"{path} must hold a mapping of settings")
-    return value, text
+class _Layout:
+    """A study file's parts, checked."""
 
-
-def _check_keys(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in given:
-        if key not in known:
-            raise StudyError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-
-
-def _entries(value: Any, what: str, path: Path) -> dict[str, dict[str, Any]]:
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        value = {name: {} for name in value}
-    if not isinstance(value, dict) or not value:
-        raise StudyError(f"study {path}: {what!r} must be a list of names or a mapping from names to settings")
-    entries = {str(name): dict(entry or {}) for name, entry in value.items()}
-    for name, entry in entries.items():
-        _check_keys(entry, ENTRY_KEYS, f"study {path}, {what}, {name}")
-    return entries
-
-
-def _config(
-    study: Mapping[str, Any], folder: Path, name: str, entry: Mapping[str, Any], path: Path
-) -> tuple[dict[str, Any], type[TaskData]]:
-    """The fit config of a task in a study, and the task's class."""
-    file = path.parent / entry["config"] if "config" in entry else folder / f"{name}.yaml"
-    if not file.is_file():
-        raise StudyError(
-            f"study {path}: no config for {name!r} (looked for {file}): correct the name, add the file, or name "
-            f"another one with 'config'"
+    def __init__(self, study: Mapping[str, Any], path: Path) -> None:
+        where = f"study {path}"
+        self.study, self.path = study, path
+        self.folder = path.parent / study.get("configs", "..")
+        seeds = study.get("seeds", [0])
+        if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
+            raise StudyError(f"{where}: 'seeds' must be a list of whole numbers, such as [0, 1, 2], not {seeds!r}")
+        if len(set(seeds)) != len(seeds):
+            raise StudyError(f"{where}: a seed occurs twice in {seeds}")
+        self.seeds: list[int] = seeds
+        encoder = study["encoder"]
+        encoders = [encoder] if isinstance(encoder, str) else encoder
+        self.encoders = named_entries(encoders, "encoder", SETTINGS, where)
+        axes = study.get("axes") or {}
+        if not isinstance(axes, dict):
+            raise StudyError(f"{where}: 'axes' must be a mapping with 'intermediate' or 'target'")
+        check_keys(axes, ("intermediate", "target"), f"{where}, axes")
+        given = named_entries(study.get("intermediates") or [BASELINE], "intermediates", ENTRY_KEYS, where)
+        baseline = {BASELINE: given.pop(BASELINE, {})}  # every gain is a gain over it
+        self.intermediates = baseline | along_axes(given, axes.get("intermediate"), "intermediate", where)
+        self.targets = along_axes(
+            named_entries(study["targets"], "targets", ENTRY_KEYS, where), axes.get("target"), "target", where
         )
-    config, _ = _read(file)
-    data = config.get("data")
-    config["data"] = dict(data) if isinstance(data, Mapping) else {"class_path": data}
-    for settings in (study, entry):
-        for key in ("model", "trainer"):
-            config[key] = _merge(config.get(key) or {}, settings.get(key) or {})
-        if settings.get("data"):
-            config["data"]["init_args"] = _merge(config["data"].get("init_args") or {}, settings["data"])
-    config["model"]["encoder"] = study["encoder"]
-    return config, task_class(config, str(file))
+        self.leakage: Leakage = study.get("leakage", "drop")
+        check_choice(f"{where}: leakage", self.leakage, get_args(Leakage))
+        checkpoints = study.get("checkpoints") or {}
+        check_keys(checkpoints, ("minutes", "updates", "keep"), f"{where}, checkpoints")
+        self.keep: Keep = checkpoints.get("keep", "none")
+        check_choice(f"{where}: checkpoints.keep", self.keep, get_args(Keep))
+        updates = checkpoints.get("updates")
+        self.save = {
+            "save_every": updates,
+            "save_minutes": checkpoints.get("minutes", SAVE_MINUTES) if updates is None else None,
+        }
+
+    def config(self, role: str, name: str, entry: Mapping[str, Any], encoder: str, settings: Mapping[str, Any]) -> Any:
+        """The fit config of an entry on an encoder, and its task's class."""
+        config, cls = fit_config((self.study, settings), self.folder / role, name, entry, self.path)
+        config["model"]["encoder"] = encoder
+        return config, cls
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(copy.deepcopy(dict(base)))
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+def _add_cells(plan: Plan, layout: _Layout, encoder: str, settings: Mapping[str, Any]) -> None:
+    """Lay out the cells on one encoder."""
+    version = encoder_version(encoder)
+    prefix = f"{Path(encoder).name.replace(':', '-')}--" if len(layout.encoders) > 1 else ""
 
+    def cell(role: str, names: tuple[str, str], seed: int, found: Any, parent: Cell | None) -> Cell:
+        return _cell(plan.name, prefix, role, names, seed, found, parent, layout, version)
 
-def task_class(config: Mapping[str, Any], where: str) -> type[TaskData]:
-    """The class of the task, or of the mixture, that a fit config names: registry name, class name or class path.
-
-    Raises:
-        StudyError: If there is none.
-    """
-    asked = config["data"].get("class_path")
-    if not isinstance(asked, str):
-        raise StudyError(f"{where}: no task is named; say 'data: {{class_path: …}}'")
-    tasks = registered_tasks()
-    by_class = {cls.__name__: cls for cls in tasks.values()}
-    if asked in tasks:
-        return tasks[asked]
-    if asked == TaskMixture.__name__:
-        return TaskMixture
-    module, _, name = asked.rpartition(".")
-    if module:
-        import importlib
-
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise StudyError(f"{where}: the task {asked!r} cannot be imported: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, TaskData)):
-            raise StudyError(f"{where}: {asked!r} is no Task")
-        return found
-    if name in by_class:
-        return by_class[name]
-    raise StudyError(f"{where}: unknown task {asked!r}.{did_you_mean(asked, [*tasks, *by_class])}")
-
-
-def part_classes(config: Mapping[str, Any], cls: type[TaskData], where: str) -> list[type[Task]]:
-    """The classes of the tasks behind a fit config: one, or those of its mixture.
-
-    Raises:
-        StudyError: If a mixture names a task that there is not, or none.
-    """
-    if issubclass(cls, Task):
-        return [cls]
-    named = (config["data"].get("init_args") or {}).get("tasks") or []
-    parts = [{"data": part if isinstance(part, Mapping) else {"class_path": part}} for part in named]
-    found = [part for inner in parts for part in part_classes(inner, task_class(inner, where), where)]
-    if not found:
-        raise StudyError(f"{where}: the mixture names no tasks; say 'tasks: [{{class_path: …}}, …]'")
-    return found
+    targets = {name: layout.config("target", name, entry, encoder, settings) for name, entry in layout.targets.items()}
+    for name, (config, cls) in targets.items():
+        if (
+            "target" not in part_classes(config, cls, name)[0].metadata.roles
+            or len(part_classes(config, cls, name)) > 1
+        ):
+            raise StudyError(f"study {layout.path}: {name!r} is no target: it has no test split to score in languages")
+    parents: dict[tuple[str, int], Cell] = {}
+    for name, entry in layout.intermediates.items():
+        if name == BASELINE:
+            continue
+        config, cls = layout.config("intermediate", name, entry, encoder, settings)
+        parts = part_classes(config, cls, name)
+        if not all((config["data"].get("init_args") or {}).get("train", part.trains) for part in parts):
+            raise StudyError(f"study {layout.path}: {name!r} trains nothing, so it is no intermediate")
+        if layout.leakage != "ignore":
+            config |= held_out(parts, targets, layout.leakage)
+        for seed in layout.seeds:
+            parents[name, seed] = cell("intermediate", (name, ""), seed, (config, cls), None)
+    plan.cells += parents.values()
+    for seed in layout.seeds:
+        for name in layout.intermediates:
+            for target, found in targets.items():
+                parent = parents.get((name, seed))
+                trains = (found[0]["data"].get("init_args") or {}).get("train", found[1].trains)
+                if parent is None and not trains and seed != layout.seeds[0]:
+                    continue  # nothing is trained at all, so the seed changes nothing
+                plan.cells.append(cell("target", (name, target), seed, found, parent))
 
 
 def _cell(
     study: str,
+    prefix: str,
     role: str,
-    intermediate: str,
-    target: str,
+    names: tuple[str, str],
     seed: int,
-    config: dict[str, Any],
-    task: type[TaskData],
+    found: tuple[dict[str, Any], type[TaskData]],
     parent: Cell | None,
+    layout: _Layout,
+    version: str | None,
 ) -> Cell:
-    name = f"{intermediate}--{target}-s{seed}" if target else f"{intermediate}-s{seed}"
+    (intermediate, target), (config, task) = names, found
+    name = prefix + (f"{intermediate}--{target}-s{seed}" if target else f"{intermediate}-s{seed}")
     parts = part_classes(config, task, name)
+    shown = {key: value for key, value in config["trainer"].items() if key not in NOT_IN_IDENTITY_TRAINER}
     what = {
         "version": RESULT_VERSION,
         "seed": seed,
-        "config": config,
+        "config": {**config, "trainer": shown},
         "data": [cls.data_version() for cls in parts],
         "parent": parent.identity if parent else None,
+        **({"encoder": version} if version and not parent else {}),
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    config = copy.deepcopy(config)
+    config = copy.deepcopy(config) | layout.save
     config["seed_everything"] = seed
     config["run"] = {
         "study": study, "cell": name, "role": role, "intermediate": intermediate, "encoder": config["model"]["encoder"],
+        "target": target or None,
     }  # fmt: skip
     source = (config["data"].get("init_args") or {}).get("source_language") or parts[0].metadata.source_language
     source = source if isinstance(source, str) else source[0]
-    return Cell(name, role, intermediate, target, seed, config, parent.name if parent else None, digest, source)
+    depends = parent.name if parent else None
+    return Cell(name, role, intermediate, target, seed, config, depends, digest, source, layout.keep)
+
+
+def encoder_version(name: str) -> str | None:
+    """What tells one content of a local encoder folder from another: sizes, and samples of every file.
+
+    Args:
+        name: An encoder as :class:`~xmit.modules.module.MultimodalModule` takes it; None comes back for a name of the
+            hub or an embedded one.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            for part in range(16):  # gigabytes of weights are not read for a plan
+                file.seek(part * size // 16)
+                digest.update(file.read(2**16))
+    return digest.hexdigest()[:16]
+
+
+def _resources(study: Mapping[str, Any], where: str) -> dict[str, float]:
+    resources = study.get("resources") or {}
+    known = ("num_cpus", "num_gpus", "memory")
+    for key, value in resources.items():
+        if key not in known or not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            raise StudyError(
+                f"{where}, resources: {key}: {value!r} is not one of {', '.join(known)} with a number."
+                f"{did_you_mean(str(key), known)}"
+            )
+    return dict(resources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ PREDICTIONS = "predictions.parquet"
 DONE = "done.json"
 CONFIG = "config.yaml"
 ENCODER = "encoder"
+ERROR = "error.json"
+HASHED = 2**20
+"""Files below so many bytes are hashed to see whether they are whole; of others the size must do."""
 COLUMNS = (
     "study", "cell", "role", "encoder", "intermediate", "target", "benchmark_version", "seed", "split",
     "language", "metric", "is_main", "value", "n", "reason",
@@ -37,6 +41,7 @@ class RunInfo:
         intermediate: The intermediate whose encoder the run starts from; by default what ``init_from`` was trained
             on, and ``none`` for the public encoder.
         encoder: The public encoder at the beginning of it all.
+        target: The target's name in the study; by default the task's.
     """
 
     study: str = ""
@@ -44,6 +49,7 @@ class RunInfo:
     role: str | None = None
     intermediate: str | None = None
     encoder: str | None = None
+    target: str | None = None
 
 
 def result_rows(frame: pd.DataFrame, info: RunInfo, seed: int) -> pd.DataFrame:
@@ -63,7 +69,7 @@ def result_rows(frame: pd.DataFrame, info: RunInfo, seed: int) -> pd.DataFrame:
         frame = frame.assign(metric=frame["task"] + "/" + frame["metric"])
     values = {
         **asdict(info),
-        "target": frame["task"] if target else "",
+        "target": (info.target or frame["task"]) if target else "",
         "seed": seed,
     }
     return frame.assign(**values)[list(COLUMNS)]
@@ -101,24 +107,48 @@ def read_done(folder: Path) -> dict[str, Any]:
     return done if isinstance(done, dict) else {}
 
 
-def is_done(folder: Path, identity: str) -> bool:
-    """Whether a run of this identity is finished and whole.
+def done_facts(folder: Path, identity: str) -> dict[str, Any] | None:
+    """What ``done.json`` says of a run of this identity that is finished and whole; else None.
 
     Small files are hashed; of large ones, weights above all, the size is compared.
     """
     done = read_done(folder)
     try:
         if done["identity"] != identity:
-            return False
+            return None
         for name, facts in done["files"].items():
             path = folder / name
             if path.stat().st_size != facts["bytes"]:
-                return False
-            if facts["bytes"] < 2**24 and file_hash(path) != facts["sha256"]:
-                return False
+                return None
+            if facts["bytes"] < HASHED and file_hash(path) != facts["sha256"]:
+                return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # nothing there, or damaged: the run is simply not done
-    return True
+        return None  # nothing there, or damaged: the run is simply not done
+    return done
+
+
+def is_done(folder: Path, identity: str) -> bool:
+    """Whether a run of this identity is finished and whole."""
+    return done_facts(folder, identity) is not None
+
+
+def read_rows(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read many files of result rows into one frame.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = []
+    for path in paths:
+        try:
+            tables.append(pq.ParquetFile(path).read().replace_schema_metadata(None))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}): delete {path.parent} and run the study again") from error
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return frame
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -133,30 +163,26 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     Raises:
         DataError: If there are none, or a file cannot be read.
     """
-    import pandas as pd
-
     root = Path(folder)
     there = sorted(p for p in root.rglob(RESULTS) if (p.parent / DONE).is_file())
-    found = [p for p in there if _in_plan(p.parent)]
+    planned: dict[Path, dict[str, str] | None] = {}
+    found = [p for p in there if _in_plan(p.parent, planned)]
     if not found:
         why = f"{there[0].parent} is damaged or no longer what its study plans" if there else f"no {RESULTS} and {DONE}"
         raise DataError(f"no finished run in {root} ({why}): run a study or fit first")
-    frames = []
-    for path in found:
-        try:
-            frames.append(pd.read_parquet(path))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is damaged ({error}): delete {path.parent} and run the study again") from error
-    return pd.concat(frames, ignore_index=True)
+    return read_rows(found)
 
 
-def _in_plan(run: Path) -> bool:
-    """Whether a run is one of its study's cells as planned last, or stands by itself."""
+def _in_plan(run: Path, planned: dict[Path, dict[str, str] | None]) -> bool:
+    """Whether a run is one of its study's cells as planned last, or stands by itself; plans read are kept."""
     plan = run.parent / PLAN
-    if not plan.is_file():
-        return True
-    try:
-        cells = json.loads(plan.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{plan} is damaged ({error}): run the study again, nothing done is lost") from error
-    return any(cell["name"] == run.name and is_done(run, cell["identity"]) for cell in cells)
+    if plan not in planned:
+        planned[plan] = None
+        if plan.is_file():
+            try:
+                cells = json.loads(plan.read_text(encoding="utf-8"))["cells"]
+                planned[plan] = {cell["name"]: cell["identity"] for cell in cells}
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{plan} is damaged ({error}): run the study again, nothing done is lost") from error
+    cells_by_name = planned[plan]
+    return cells_by_name is None or (run.name in cells_by_name and is_done(run, cells_by_name[run.name]))

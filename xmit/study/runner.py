@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import tempfile
-import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-import pandas as pd
 import yaml
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from xmit.errors import StudyError
-from xmit.files import write_json
-from xmit.study.estimate import FLOPS, estimate
+from xmit.interruption import Interrupted, interruptible
+from xmit.study.estimate import FLOPS, Durations, estimate, span
 from xmit.study.executors import quiet, run_locally
+from xmit.study.lock import locked
 from xmit.study.plan import Cell, Plan, load_plan
-from xmit.study.results import DONE, PLAN, RESULTS, is_done
-from xmit.tasks.scoring import MAJORITY
+from xmit.study.planfile import study_rows, write_plan
+from xmit.study.progress import StudyProgress
+from xmit.study.results import done_facts
 
 
 def run_study(
-    config: str, output: str | None = None, dry_run: bool = False, only: str | None = None, limit: int | None = None
+    config: str,
+    output: str | None = None,
+    dry_run: bool = False,
+    only: str | None = None,
+    limit: int | None = None,
+    executor: str = "local",
+    address: str | None = None,
 ) -> int:
     """Plan a study, run what is not yet done and write its report.
 
@@ -42,38 +39,75 @@ def run_study(
         dry_run: Only print the plan.
         only: Only cells whose name contains this.
         limit: At most so many cells.
+        executor: ``local``, one cell after another here, or ``ray``.
+        address: Of a running Ray cluster; by default one is started here, or that of ``$RAY_ADDRESS`` is taken.
 
     Returns:
         The exit code: 1 where a cell failed.
 
     Raises:
-        StudyError: If the study cannot be planned.
+        StudyError: If the study cannot be planned, its folder is in use or takes no more.
+        Interrupted: If the process was told to end.
     """
     console = Console(soft_wrap=True)
     plan = load_plan(config)
     folder = Path(output) if output else Path("runs") / plan.name
-    open_cells = [cell for cell in plan.cells if not is_done(folder / cell.name, cell.identity)]
-    chosen = select(plan, open_cells, only, limit)
+    finished = finished_cells(plan, folder)
+    chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
     check_configs(chosen)
     if dry_run:
-        print_plan(console, plan, folder, open_cells, chosen)
+        print_plan(console, plan, folder, finished, chosen)
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    write_plan(folder, plan, {})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be made ({error.strerror}): give another --output") from error
+    try:
+        with interruptible(), locked(folder):
+            failed = _run(console, plan, folder, only, limit, executor, address)
+    except Interrupted as error:
+        words = ["python", "-m", "xmit", "study", "--config", config, *(["--output", output] if output else [])]
+        words += ["--executor", executor] if executor != "local" else []
+        error.hint = f"what was done is kept; it goes on with: {shlex.join(words)}"
+        raise
+    except PermissionError as error:
+        raise StudyError(
+            f"{error.filename} cannot be written ({error.strerror}): mend it or give another --output"
+        ) from error
+    report_study(folder, console)
+    return 1 if failed else 0
+
+
+def _run(
+    console: Console, plan: Plan, folder: Path, only: str | None, limit: int | None, executor: str, address: str | None
+) -> dict[str, str]:
+    """Run what is not yet done now that the folder is ours."""
+    finished = finished_cells(plan, folder)  # the process that held it may have gone on
+    chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
+    write_plan(folder, plan, finished, {})
     failed: dict[str, str] = {}
     if chosen:
         quiet()
-        finished = len(plan.cells) - len(open_cells)
-        console.print(f"study {plan.name}: {len(plan.cells)} cells, {finished} done, {len(chosen)} to run")
-        with StudyProgress(console, len(chosen)) as progress:
-            failed = run_locally(chosen, folder, progress.start, progress.done)
-        write_plan(folder, plan, failed)
+        console.print(f"study {plan.name}: {len(plan.cells)} cells, {len(finished)} done, {len(chosen)} to run")
+        with StudyProgress(console, chosen, Durations(plan.cells, finished)) as progress:
+            if executor == "ray":
+                from xmit.study.ray_executor import run_on_ray
+
+                failed = run_on_ray(chosen, folder, plan.resources, address, progress)
+            else:
+                failed = run_locally(chosen, folder, progress.start, progress.done)
+        write_plan(folder, plan, finished_cells(plan, folder), failed)
     else:
         console.print(f"study {plan.name}: all {len(plan.cells)} cells are done")
     for name, error in failed.items():
         console.print(f"failed: {name}: {error} (see {folder / name / 'error.json'})", style="red", markup=False)
-    report_study(folder, console)
-    return 1 if failed else 0
+    return failed
+
+
+def finished_cells(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
+    """What ``done.json`` says of every cell that is finished and whole, by name."""
+    facts = ((cell.name, done_facts(folder / cell.name, cell.identity)) for cell in plan.cells)
+    return {name: found for name, found in facts if found is not None}
 
 
 def select(plan: Plan, open_cells: list[Cell], only: str | None, limit: int | None) -> list[Cell]:
@@ -105,18 +139,25 @@ def check_configs(cells: list[Cell]) -> None:
             check_config(file, f"cell {cell.name}")
 
 
-def print_plan(console: Console, plan: Plan, folder: Path, open_cells: list[Cell], chosen: list[Cell]) -> None:
-    """Print every cell with its state."""
-    unfinished, now = {c.name for c in open_cells}, {c.name for c in chosen}
+def print_plan(
+    console: Console, plan: Plan, folder: Path, finished: Mapping[str, Mapping[str, Any]], chosen: Iterable[Cell]
+) -> None:
+    """Print every cell with its state, and what the chosen ones will cost."""
+    chosen = list(chosen)
+    now = {cell.name for cell in chosen}
     for cell in plan.cells:
-        state = "done" if cell.name not in unfinished else "to run" if cell.name in now else "not chosen"
+        state = "done" if cell.name in finished else "to run" if cell.name in now else "not chosen"
         after = f"  after {cell.depends}" if cell.depends else ""
         console.print(f"{state:10} {cell.name}{after}", markup=False, highlight=False)
     shared = sum(cell.role == "intermediate" for cell in plan.cells)
     console.print(
         f"{len(plan.cells)} cells in {folder}: {shared} intermediates, each shared by its targets, "
-        f"{len(plan.cells) - len(open_cells)} done, {len(chosen)} to run"
+        f"{len(finished)} done, {len(chosen)} to run"
     )
+    left = Durations(plan.cells, finished).left(chosen)
+    if chosen and left is not None:
+        console.print(f"about {span(left)} to run one after another, by the time of {len(finished)} finished cells")
+        return
     cost = estimate(chosen)
     console.print(
         f"about {cost.hours:,.0f} GPU hours to run: a rule of thumb, not measured (one A100 that reaches "
@@ -124,94 +165,6 @@ def print_plan(console: Console, plan: Plan, folder: Path, open_cells: list[Cell
     )
     if cost.unknown:
         console.print(f"not counted, their training data being of unknown size: {', '.join(cost.unknown)}")
-
-
-def write_plan(folder: Path, plan: Plan, failed: dict[str, str]) -> None:
-    """Write ``plan.json``: the cells, resolved, and their state."""
-
-    def state(cell: Cell) -> str:
-        if is_done(folder / cell.name, cell.identity):
-            return "done"
-        return "failed" if cell.name in failed else "open"
-
-    cells = [
-        {
-            "name": cell.name,
-            "role": cell.role,
-            "intermediate": cell.intermediate,
-            "target": cell.target,
-            "seed": cell.seed,
-            "depends": cell.depends,
-            "identity": cell.identity,
-            "source_language": cell.source_language,
-            "config": cell.config,
-            "state": state(cell),
-            "error": failed.get(cell.name, ""),
-        }
-        for cell in plan.cells
-    ]
-    write_json(folder / PLAN, {"name": plan.name, "source": plan.source, "cells": cells})
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """Read ``plan.json``.
-
-    Raises:
-        StudyError: If the folder holds no study.
-    """
-    try:
-        plan: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        if not isinstance(plan["cells"], list):
-            raise ValueError("its cells are no list")
-    except FileNotFoundError as error:
-        raise StudyError(f"{folder} holds no study (no {PLAN}): give the folder that 'xmit study' wrote") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{folder / PLAN} is damaged ({error}): run the study again, nothing done is lost") from error
-    return plan
-
-
-def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The result rows of a study's finished cells, and how it was run.
-
-    Args:
-        folder: The study's folder.
-
-    Returns:
-        The rows, and a dict with ``name``, ``config``, ``cells`` (seconds by name), ``missing``, ``source_language``,
-        ``chance`` (by target), ``warnings``, ``versions``, ``hardware`` and ``date``.
-
-    Raises:
-        StudyError: If nothing is finished.
-    """
-    plan = read_plan(folder)
-    frames, seconds, missing, facts, latest = [], {}, [], {}, 0.0
-    for cell in plan["cells"]:
-        run = folder / cell["name"]
-        if not is_done(run, cell["identity"]):
-            place = {key: cell[key] for key in ("intermediate", "target", "seed")}
-            missing.append({**place, "reason": cell["error"] or "not run yet"})
-            continue
-        facts = json.loads((run / DONE).read_text(encoding="utf-8"))
-        latest = max(latest, (run / DONE).stat().st_mtime)
-        seconds[cell["name"]] = facts.get("seconds", float("nan"))
-        frames.append(pd.read_parquet(run / RESULTS))
-    if not frames:
-        raise StudyError(f"no cell of the study in {folder} is finished ({missing[0]['reason']}): run the study again")
-    rows = pd.concat(frames, ignore_index=True)
-    majority = rows[(rows["metric"] == MAJORITY) & (rows["split"] == "test")]
-    info = {
-        "name": plan["name"],
-        "config": plan["source"],
-        "cells": seconds,
-        "missing": missing,
-        "source_language": {c["target"]: c["source_language"] for c in plan["cells"] if c["target"]},
-        "chance": majority.groupby("target")["value"].mean().to_dict(),
-        "warnings": [],
-        "versions": facts.get("versions", {}),
-        "hardware": facts.get("hardware", ""),
-        "date": time.strftime("%Y-%m-%d", time.localtime(latest)),
-    }
-    return rows, info
 
 
 def report_study(folder: Path, console: Console) -> None:
@@ -225,56 +178,3 @@ def report_study(folder: Path, console: Console) -> None:
     page = write_report(folder, rows, info)
     print_summary(rows, console, source_language=info["source_language"], missing=info["missing"])
     console.print(f"report: {page}", markup=False, highlight=False)
-
-
-class StudyProgress:
-    """Shows cells done, the current cell and its updates, and the time left."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self.console, self.total, self.finished = console, total, 0
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self.cells: TaskID = self.bar.add_task("cells", total=total)
-        self.steps: TaskID = self.bar.add_task("", total=None)
-
-    def __enter__(self) -> StudyProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def start(self, cell: Cell) -> list[pl.Callback]:
-        """A cell begins."""
-        self.bar.reset(self.steps, description=cell.name, total=None)
-        return [_Updates(self.bar, self.steps)]
-
-    def done(self, cell: Cell, seconds: float, error: str | None) -> None:
-        """A cell has ended: one line that stays."""
-        self.finished += 1
-        self.bar.advance(self.cells)
-        mark = "✗" if error else "✓"
-        self.console.print(
-            f"{mark} [{self.finished}/{self.total}] {cell.name}  {seconds:.0f} s{'  ' + error if error else ''}",
-            markup=False, highlight=False,
-        )  # fmt: skip
-
-
-class _Updates(pl.Callback):
-    """Moves the bar of the current cell."""
-
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self.bar, self.task, self.shown = bar, task, 0.0
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.bar.update(self.task, completed=trainer.global_step, total=trainer.estimated_stepping_batches)
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
-        now = time.monotonic()
-        if now - self.shown > 0.2:
-            self.shown = now
-            self.bar.update(self.task, completed=batch_idx + 1, total=sum(trainer.num_test_batches))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -121,6 +121,8 @@ class Task(TaskData):
         self.sizes = dict(self.metadata.sizes)
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.image_spec: ImageSpec | None = None
+        self.train_filter: Callable[[Task, datasets.Dataset], datasets.Dataset] | None = None
+        """What leaves rows out of the training data, such as those that are test items of other tasks."""
         self._tables: dict[str, datasets.Dataset] = {}
         self._examples: dict[str, Examples] = {}
 
@@ -261,6 +263,8 @@ class Task(TaskData):
                     part = _draw(part, max(1, self.validation_examples // len(self.split_languages(split))), 0)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
+            if split == "train" and self.train_filter is not None:
+                table = self.train_filter(self, table)
             self._tables[split] = table
             if split == "train" and self.train_examples is not None:
                 self._tables[split] = _draw(table, self.train_examples, torch.initial_seed() % 2**63)
