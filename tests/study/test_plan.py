@@ -99,3 +99,120 @@ def test_a_file_that_is_no_study_is_one_clear_error(tmp_path, text):
         load_plan(tmp_path / "s.yaml")
     with pytest.raises(StudyError, match="no file"):
         load_plan(tmp_path / "none.yaml")
+
+
+AXES = {
+    "intermediate": {"train_examples": [100, None]},
+    "target": {"length": {"short": {"trainer": {"max_steps": 5}}, "long": {"trainer": {"max_steps": 50}}}},
+}
+
+
+def test_axes_multiply_entries_but_not_the_baseline(tmp_path):
+    plan = plan_of(tmp_path, axes=AXES, intermediates=["digits_text"], targets=["cldr_geo"], seeds=[0])
+    assert [c.name for c in plan.cells] == [
+        "digits_text@train_examples=100-s0",
+        "digits_text@train_examples=default-s0",
+        *(
+            f"{i}--cldr_geo@length={length}-s0"
+            for i in ("none", "digits_text@train_examples=100", "digits_text@train_examples=default")
+            for length in ("long", "short")
+        ),
+    ]
+    first, cell = plan.cells[0], plan.cells[-1]
+    assert first.config["data"]["init_args"]["train_examples"] == 100
+    assert cell.config["trainer"]["max_steps"] == 5
+    assert cell.config["run"]["target"] == "cldr_geo@length=short"
+    assert cell.depends == "digits_text@train_examples=default-s0"
+    assert len({c.identity for c in plan.cells}) == len(plan.cells)
+
+
+def test_an_identity_is_of_content_not_of_order_or_company(tmp_path):
+    before = {c.name: c.identity for c in plan_of(tmp_path).cells}
+    other = {
+        "intermediates": ["digits_image", "digits_text", "none"],
+        "targets": ["cldr_terms", "cldr_retrieval", "cldr_geo"],
+        "seeds": [2, 1, 0, 7],
+        "checkpoints": {"minutes": 1, "keep": "best"},
+        "trainer": {"logger": False, "log_every_n_steps": 3},
+        "resources": {"num_cpus": 2},
+    }
+    after = {c.name: c.identity for c in plan_of(tmp_path, **other).cells}
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed <= {"none--cldr_retrieval-s0"}  # the one seed that stands for all, which is another one now
+    assert len(after) > len(before)
+
+
+def test_several_encoders(tmp_path, tiny_encoder):
+    encoders = {"embedded:e5-small": None, tiny_encoder: {"trainer": {"max_steps": 3}}}
+    plan = plan_of(tmp_path, encoder=encoders, intermediates=["digits_text"], targets=["cldr_geo"], seeds=[0])
+    tiny = Path(tiny_encoder).name
+    cells = {c.name: c for c in plan.cells}
+    assert set(cells) == {
+        f"{prefix}--{rest}"
+        for prefix in ("embedded-e5-small", tiny)
+        for rest in ("digits_text-s0", "none--cldr_geo-s0", "digits_text--cldr_geo-s0")
+    }
+    cell = cells[f"{tiny}--digits_text--cldr_geo-s0"]
+    assert cell.config["trainer"]["max_steps"] == 3
+    assert cell.config["model"]["encoder"] == tiny_encoder
+    assert cell.depends == f"{tiny}--digits_text-s0"
+
+
+def test_another_content_of_an_encoder_folder_is_another_identity(tmp_path, tiny_encoder):
+    import shutil
+
+    from xmit.study.plan import encoder_version
+
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    first = encoder_version(str(folder))
+    assert encoder_version(tiny_encoder) == first
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    assert encoder_version(str(folder)) != first
+    assert encoder_version("FacebookAI/xlm-roberta-base") is None
+
+
+def test_what_overlaps_a_target_is_held_out_and_part_of_the_identity(tmp_path):
+    def identities(**changes):
+        plan = plan_of(tmp_path, intermediates=["mnli", "qqp"], targets=["xnli", "tatoeba"], seeds=[0], **changes)
+        return {c.name: c for c in plan.cells}
+
+    drop, ignore = identities(), identities(leakage="ignore")
+    assert [task["class_path"] for task in drop["mnli-s0"].config["held_out"]] == ["xmit.tasks.XNLI"]
+    assert "held_out" not in drop["qqp-s0"].config
+    assert drop["mnli-s0"].identity != ignore["mnli-s0"].identity
+    assert drop["mnli--tatoeba-s0"].identity != ignore["mnli--tatoeba-s0"].identity
+    assert drop["qqp-s0"].identity == ignore["qqp-s0"].identity
+    thorough = identities(leakage="thorough")["qqp-s0"].config["held_out"]
+    assert [task["class_path"] for task in thorough] == ["xmit.tasks.Tatoeba", "xmit.tasks.XNLI"]
+    assert identities(leakage="refuse")["mnli-s0"].config["on_shared"] == "refuse"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axes": {"targets": {}}}, "unknown key 'targets'. Did you mean target"),
+        ({"axes": {"target": {"train_examples": 5}}}, "'train_examples' must be a list of values"),
+        ({"axes": {"target": {"data_dir": ["/a/b"]}}}, "'/a/b' cannot stand in the name of a folder"),
+        ({"axes": {"target": {"train_examples": [1, 1]}}}, "'1' cannot stand in the name of a folder, or stands"),
+        ({"axes": {"target": {"x": {"a": {"seed": 3}}}}}, "unknown key 'seed'"),
+        ({"targets": ["cldr_geo", "cldr_geo"]}, "'cldr_geo' stands twice in 'targets'"),
+        ({"targets": {"mnli": {"config": str(CONFIGS / "intermediate" / "mnli.yaml")}}}, "'mnli' is no target"),
+        (
+            {"intermediates": {"geo": {"config": str(CONFIGS / "target" / "cldr_retrieval.yaml")}}},
+            "'geo' trains nothing, so it is no intermediate",
+        ),
+        ({"leakage": "dorp"}, "leakage must be one of drop, .*Did you mean drop"),
+        ({"checkpoints": {"minute": 3}}, "unknown key 'minute'. Did you mean minutes"),
+        ({"checkpoints": {"keep": "some"}}, "checkpoints.keep must be one of none, best, all"),
+        ({"resources": {"num_gpu": 1}}, "num_gpu: 1 is not one of"),
+        ({"encoder": ["a/x", "b/x"]}, "two cells would be called"),
+    ],
+)
+def test_impossible_plans_are_refused(tmp_path, changes, message):
+    from xmit.errors import XmitError
+
+    with pytest.raises(XmitError, match=message):
+        plan_of(tmp_path, **changes)

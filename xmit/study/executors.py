@@ -121,10 +121,19 @@ def prepare(run: Path, identity: str) -> str | None:
         same = False
     if same and last.is_file() and not (run / DONE).exists():
         (run / ERROR).unlink(missing_ok=True)
+        clear_drafts(run)
         return str(last)
     shutil.rmtree(run, ignore_errors=True)  # leftovers of a killed, failed, damaged or outdated run
     write_json(run / STARTED, {"identity": identity})
     return None
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what a kill left half written."""
+    for place in (folder, folder / CHECKPOINTS):
+        for draft in place.glob(".*"):
+            if draft.is_file():
+                draft.unlink()
 
 
 def cell_config(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -147,6 +156,7 @@ def cell_config(cell: Cell, folder: Path) -> dict[str, Any]:
 def clear_checkpoints(run: Path, keep: Keep) -> None:
     """Remove what a finished cell does not keep; the encoder and the rows always stay."""
     folder = run / CHECKPOINTS
+    clear_drafts(run)
     if keep == "none":
         shutil.rmtree(folder, ignore_errors=True)
     elif keep == "best":

@@ -81,7 +81,8 @@ class SharedItems:
     A row is shared if the texts of its item, taken together, are those of a test item; if a sentence of at least 40
     bytes stands in a test item (a Belebele passage holds sentences of SIB-200); or if one of its images is a test
     image, by its bytes or by a file name with a number of six digits or more, as those of Flickr and COCO have. Texts
-    are compared as NFKC without case, blanks and punctuation, images never decoded. Hashes of the test data are kept,
+    are compared as NFKC without case, blanks and punctuation, images never decoded. Rows with images are compared by
+    these alone: many images share a caption or a question. Hashes of the test data are kept,
     8 bytes a key; nothing else is held in memory.
 
     Args:
@@ -121,7 +122,7 @@ class SharedItems:
             DataError: If rows are shared and that is refused, or no row is left.
         """
         kept, shared = [], Counter[str]()
-        for number, keys in enumerate(item_keys(task, table)):
+        for number, keys in enumerate(item_keys(task, table, training=True)):
             found = [name for name, test in self.tests.items() if not test.isdisjoint(keys)]
             shared.update(found)
             if not found:
@@ -137,19 +138,23 @@ class SharedItems:
         return table.select(kept) if dropped else table
 
 
-def item_keys(task: Task, table: datasets.Dataset) -> Iterator[set[int]]:
+def item_keys(task: Task, table: datasets.Dataset, training: bool = False) -> Iterator[set[int]]:
     """What tells the items and images of each row, row by row.
 
     Args:
         task: Whose rows they are.
         table: The rows.
+        training: Whether they are trained on: texts that stand beside an image then count for nothing.
     """
     import datasets
 
     images = [c for c, kind in table.features.items() if isinstance(kind, datasets.Image)]
-    images += [c for c in getattr(task, "image_columns", ()) if c in table.column_names and c not in images]
+    named = getattr(task, "image_columns", ())
+    images += [c for c in named if c in table.column_names and c not in images]
     texts = [c for c, kind in table.features.items() if c not in NO_ITEMS and c not in images and _is_text(kind)]
+    texts = [] if training and (images or named) else texts
     if not images and not texts:
+        yield from (set[int]() for _ in range(len(table)))
         return
     view = table.select_columns([*texts, *images])
     for column in images:

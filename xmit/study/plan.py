@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from xmit.errors import StudyError, check_choice, did_you_mean
+from xmit.files import file_hash
 from xmit.runs import NOT_IN_IDENTITY_TRAINER
 from xmit.study.entries import (
     ENTRY_KEYS,
@@ -237,7 +238,7 @@ def _cell(
 
 
 def encoder_version(name: str) -> str | None:
-    """What tells one content of a local encoder folder from another: sizes, and samples of every file.
+    """What tells one content of a local encoder folder from another: every file's size and hash, of weights samples.
 
     Args:
         name: An encoder as :class:`~xmit.modules.module.MultimodalModule` takes it; None comes back for a name of the
@@ -250,9 +251,12 @@ def encoder_version(name: str) -> str | None:
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
+        if size < 2**26:
+            digest.update(file_hash(path).encode())
+            continue
         with path.open("rb") as file:
-            for part in range(16):  # gigabytes of weights are not read for a plan
-                file.seek(part * size // 16)
+            for part in range(65):  # gigabytes of weights are not read for a plan
+                file.seek(part * (size - 2**16) // 64)
                 digest.update(file.read(2**16))
     return digest.hexdigest()[:16]
 

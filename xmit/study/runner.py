@@ -14,7 +14,7 @@ from rich.console import Console
 from xmit.errors import StudyError
 from xmit.interruption import Interrupted, interruptible
 from xmit.study.estimate import FLOPS, Durations, estimate, span
-from xmit.study.executors import quiet, run_locally
+from xmit.study.executors import clear_drafts, quiet, run_locally
 from xmit.study.lock import locked
 from xmit.study.plan import Cell, Plan, load_plan
 from xmit.study.planfile import study_rows, write_plan
@@ -84,6 +84,7 @@ def _run(
     """Run what is not yet done now that the folder is ours."""
     finished = finished_cells(plan, folder)  # the process that held it may have gone on
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
+    clear_drafts(folder)
     write_plan(folder, plan, finished, {})
     failed: dict[str, str] = {}
     if chosen:
