@@ -5,7 +5,7 @@
 
 Half of the kills wait for a file to be half written (checkpoints, result rows, done.json, encoder), the others come at
 any time. It fails unless every cell is finished once and once only, and rows, predictions and encoders are those of the
-undisturbed study, bit for bit. Needs --slow machines' patience: each restart imports torch.
+undisturbed study, bit for bit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import pandas as pd
 import yaml
 
 ROOT = Path(__file__).parents[1]
-DRAFTS = (".last.ckpt.*", ".best.ckpt.*", ".results.parquet.*", ".predictions.parquet.*", ".done.json.*", "encoder/*.*")
 CHECKPOINTS = "checkpoints"
 
 
@@ -75,28 +74,50 @@ def miniature(folder):
 
 
 class Study:
-    """A study's process."""
+    """A study's process: forked from this one, which has imported everything, or with ``--spawn`` a new one."""
+
+    spawn = False
 
     def __init__(self, config, folder):
-        self.folder = folder
-        self.log = (folder.parent / f"{folder.name}.log").open("a")
-        command = [sys.executable, "-m", "xmit", "study", "--config", str(config), "--output", str(folder)]
-        path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT)
+        self.folder, self.code = folder, None
+        self.log = folder.parent / f"{folder.name}.log"
+        words = ["study", "--config", str(config), "--output", str(folder)]
+        if self.spawn:
+            path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+            command = [sys.executable, "-m", "xmit", *words]
+            with self.log.open("a") as log:
+                options = {"stdout": log, "stderr": subprocess.STDOUT, "cwd": ROOT}
+                self.pid = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **options).pid
+            return
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            from xmit.__main__ import main
+
+            code = 70
+            try:
+                code = main([*words])
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
 
     def running(self):
-        return self.process.poll() is None
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code is None
 
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.log.close()
+        os.kill(self.pid, signal.SIGKILL)
+        self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def wait(self):
-        code = self.process.wait()
-        self.log.close()
-        return code
+        if self.code is None:
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.code
 
 
 def drafts(folder):
@@ -152,7 +173,19 @@ def main(arguments=None):
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", help="a study file; a miniature by default")
+    parser.add_argument("--spawn", action="store_true", help="a new interpreter each time: slower, the same otherwise")
     args = parser.parse_args(arguments)
+    Study.spawn = args.spawn
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.path.insert(0, str(ROOT / "tests"))
+    import mix_tasks
+    import my_tasks
+
+    import xmit.cli
+    import xmit.report
+    import xmit.study.runner
+
+    assert all((mix_tasks, my_tasks, xmit.cli, xmit.report, xmit.study.runner))  # imported once, for all forks
     rng, work = random.Random(args.seed), Path(tempfile.mkdtemp(prefix="kill-study-"))
     config = Path(args.config).resolve() if args.config else miniature(work)
     begun = time.monotonic()

@@ -1,6 +1,8 @@
-"""What training data share with test data: found whatever the writing, dropped, counted, and cheap where nothing can be."""
+"""What training data share with test data: found whatever the writing, dropped and counted."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import datasets
 import pytest
@@ -22,7 +24,7 @@ class Fixed(Task):
         name="fixed", roles=("target", "intermediate"), languages=("en", "de"), main_score="accuracy", dataset="x",
         license="x", citation="x", description="x",
     )  # fmt: skip
-    rows: dict = {}
+    rows: ClassVar[dict] = {}
     head_spec = encode = decode = predictions = score = None
     __abstractmethods__ = frozenset()
 

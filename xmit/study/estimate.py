@@ -34,7 +34,17 @@ class Estimate:
 
 
 def estimate(cells: Sequence[Cell]) -> Estimate:
-    """Estimate what cells cost.
+    """Estimate what cells cost in all.
+
+    Args:
+        cells: Of a plan.
+    """
+    hours = cell_hours(cells)
+    return Estimate(sum(hours.values()), tuple(cell.name for cell in cells if cell.name not in hours))
+
+
+def cell_hours(cells: Sequence[Cell]) -> dict[str, float]:
+    """Estimate the GPU hours of each cell; those whose training data's size is not known are left out.
 
     Counts 6 (training) and 2 (scoring) floating point operations a parameter and token (Kaplan et al. 2020, arXiv
     2001.08361, §2.1), with each family's typical tokens an example.
@@ -42,19 +52,18 @@ def estimate(cells: Sequence[Cell]) -> Estimate:
     Args:
         cells: Of a plan.
     """
-    hours, unknown, known = 0.0, list[str](), dict[str, float | None]()
+    hours: dict[str, float] = {}
+    known: dict[str, float | None] = {}
     for cell in cells:
         kind = f"{cell.role} {cell.intermediate if cell.role == 'intermediate' else cell.target}"
         if kind not in known:
             known[kind] = _tokens(cell.config)
         tokens = known[kind]
-        if tokens is None:
-            unknown.append(cell.name)
-        else:
+        if tokens is not None:
             name = str(cell.config["model"].get("encoder"))
             parameters = next((n for part, n in PARAMETERS.items() if part in name), PARAMETERS["base"])
-            hours += (tokens * 2 * parameters / FLOPS + START) / 3600
-    return Estimate(hours, tuple(unknown))
+            hours[cell.name] = (tokens * 2 * parameters / FLOPS + START) / 3600
+    return hours
 
 
 def _tokens(config: Mapping[str, Any]) -> float | None:
