@@ -69,3 +69,15 @@ class SeenItems(Callback):
         self.folder.mkdir(exist_ok=True)
         with (self.folder / f"{trainer.global_rank}.jsonl").open("a") as file:
             file.write(json.dumps([batch["task"], batch["item"].tolist()]) + "\n")
+
+
+class Losses(Callback):
+    """Writes the loss of every update, a file a process."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / str(trainer.global_rank)).open("a") as file:
+            file.write(json.dumps(outputs["loss"].item()) + "\n")

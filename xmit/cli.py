@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -407,8 +407,22 @@ def class_path(cls: type[TaskData]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-class ConfigCheck(XmitCLI):
-    """Parses a config and builds its tasks, which say what is wrong with their arguments, but loads nothing."""
+class CellCLI(XmitCLI):
+    """Knows ``fit`` alone: parsers of many settings take their time."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """One of LightningCLI's."""
+        return {"fit": LightningCLI.subcommands()["fit"]}
+
+
+class ConfigCheck(CellCLI):
+    """Parses configs and builds their tasks, which say what is wrong with their arguments, but loads nothing."""
+
+    def check(self, config: Path) -> None:
+        """Look at one more config."""
+        self.config = parse_in_one_line(self.parser, ["fit", "--config", str(config)])
+        self.instantiate_classes()
 
     def instantiate_classes(self) -> None:
         """Build the tasks alone."""
@@ -433,17 +447,25 @@ def one_line_errors(where: str) -> Iterator[None]:
         raise ConfigError(f"{where}: {text.getvalue().strip().removeprefix('xmit: ')}") from error
 
 
-def check_config(config: Path, where: str) -> None:
-    """Refuse a config that a ``fit`` would not take, without running it.
+def check_configs(configs: Iterable[tuple[Path, str]]) -> None:
+    """Refuse configs that a ``fit`` would not take, without running them.
+
+    Args:
+        configs: Files, and what each is for.
 
     Raises:
-        ConfigError: If so.
+        ConfigError: For the first of them.
     """
-    with one_line_errors(where):
-        ConfigCheck(["fit", "--config", str(config)])
+    check: ConfigCheck | None = None
+    for config, where in configs:
+        with one_line_errors(where):
+            if check is None:
+                check = ConfigCheck(["fit", "--config", str(config)])
+            else:
+                check.check(config)
 
 
 def run_cell(config: Path, identity: str, callbacks: Sequence[pl.Callback] = ()) -> None:
     """Carry out one cell of a study: ``fit --config FILE`` within this process."""
     with one_line_errors(str(config)):
-        XmitCLI(["fit", "--config", str(config)], callbacks, identity)
+        CellCLI(["fit", "--config", str(config)], callbacks, identity)

@@ -49,12 +49,22 @@ def command(study, *more):
     return ["study", "--config", str(study[0]), "--output", str(study[1]), *more]
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)])
-@pytest.mark.parametrize("when", ["update", "validation", "test", "end"])
-def test_a_signal_saves_and_ends_the_study(when, signum, code, study, capsys, monkeypatch):
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("when", "signum"),
+    [
+        ("update", signal.SIGTERM),
+        pytest.param("update", signal.SIGINT, marks=SLOW),
+        pytest.param("update", signal.SIGUSR1, marks=SLOW),
+        pytest.param("validation", signal.SIGTERM, marks=SLOW),
+        pytest.param("test", signal.SIGTERM, marks=SLOW),
+        pytest.param("end", signal.SIGTERM, marks=SLOW),
+    ],
+)
+def test_a_signal_saves_and_ends_the_study(when, signum, study, capsys, monkeypatch):
     """Wherever it comes; the same command then goes on and equals an undisturbed study bit for bit."""
-    if when != "update" and signum != signal.SIGTERM:
-        pytest.skip("one signal will do")
     from xmit import MultimodalModule
 
     calls = {"update": "training_step", "validation": "validation_step", "test": "test_step", "end": "on_train_end"}
@@ -68,7 +78,7 @@ def test_a_signal_saves_and_ends_the_study(when, signum, code, study, capsys, mo
 
     monkeypatch.setattr(MultimodalModule, calls[when], once)
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
-    assert main(command(study)) == code
+    assert main(command(study)) == 128 + signum
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == handlers
     error = capsys.readouterr().err
     assert f"stopped by {signal.Signals(signum).name}" in error
@@ -124,6 +134,7 @@ def test_two_studies_do_not_share_a_folder(tmp_path):
         assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
+@pytest.mark.slow
 def test_the_clock_may_jump(study, monkeypatch):
     """Nothing is measured or decided by the time of day: not seconds, not checkpoints, not what is done."""
     real, jump = time.time, [0.0]
@@ -145,11 +156,11 @@ def test_the_clock_may_jump(study, monkeypatch):
     ("name", "damage"),
     [
         ("done.json", lambda b: b[: len(b) // 2]),
-        ("done.json", lambda b: b.replace(b"identity", b"identitx")),
-        ("done.json", lambda b: b"\x00" * len(b)),
+        pytest.param("done.json", lambda b: b.replace(b"identity", b"identitx"), marks=SLOW),
+        pytest.param("done.json", lambda b: b"\x00" * len(b), marks=SLOW),
         ("results.parquet", lambda b: b[:-20]),
-        ("results.parquet", lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:]),
-        ("predictions.parquet", lambda b: b[: len(b) // 2]),
+        pytest.param("results.parquet", lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:], marks=SLOW),
+        pytest.param("predictions.parquet", lambda b: b[: len(b) // 2], marks=SLOW),
     ],
 )
 def test_a_damaged_cell_is_not_done_and_done_again(name, damage, study, capsys):
@@ -194,7 +205,11 @@ def other_encoder(path):
     torch.save({"state_dict": {}, "head_specs": {}, "optimizer_states": [], "run_config": "{}", "global_step": 3}, path)
 
 
-@pytest.mark.parametrize("plant", [evil, other_encoder, lambda path: path.write_bytes(b"PK\x03\x04 half a file")])
+def half(path):
+    path.write_bytes(b"PK\x03\x04 half a file")
+
+
+@pytest.mark.parametrize("plant", [evil, pytest.param(other_encoder, marks=SLOW), pytest.param(half, marks=SLOW)])
 def test_a_checkpoint_that_will_not_do_is_left_aside(plant, study, tmp_path, monkeypatch, recwarn):
     """A hostile pickle, one of another encoder and half a file: the cell begins anew, and no code runs."""
     monkeypatch.chdir(tmp_path)
@@ -246,6 +261,31 @@ def test_a_full_disk_leaves_everything_readable(study, capsys):
     assert main(["report", str(study[1]), "--format", "csv"]) == 0
     assert main(command(study)) == 0
     assert len(list(study[1].glob("*/done.json"))) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    study = tmp_path / "s.yaml"
+    settings = {"name": "s", "encoder": "embedded:e5-small", "targets": ["cldr_geo"]}
+    study.write_text(yaml.safe_dump({**settings, "configs": str(TESTS.parent / "configs")}))
+    words = ["study", "--config", str(study), "--output"]
+    (tmp_path / "file").write_text("")
+    for place in ("/proc/1/xmit", str(tmp_path / "file" / "out")):
+        assert main([*words, place]) == 1
+        assert "cannot be written" in capsys.readouterr().err
+    if os.geteuid() != 0:
+        pytest.skip("another user's rights are tried as root alone")
+    for folder in (tmp_path, *tmp_path.parents):
+        if os.access(folder, os.W_OK) and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    (tmp_path / "out").mkdir(mode=0o755)
+    os.seteuid(65534)
+    try:
+        assert main([*words, str(tmp_path / "out")]) == 1
+    finally:
+        os.seteuid(0)
+    error = capsys.readouterr().err
+    assert "out/study.lock cannot be written (Permission denied)" in error
+    assert error.strip().count("\n") == 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 
 from xmit.errors import StudyError
+from xmit.files import no_room
 from xmit.interruption import Interrupted, interruptible
 from xmit.study.estimate import FLOPS, Durations, estimate, span
 from xmit.study.executors import clear_drafts, quiet, run_locally
@@ -54,15 +55,12 @@ def run_study(
     folder = Path(output) if output else Path("runs") / plan.name
     finished = finished_cells(plan, folder)
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
-    check_configs(chosen)
+    check_plan(chosen)
     if dry_run:
         print_plan(console, plan, folder, finished, chosen)
         return 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"{folder} cannot be made ({error.strerror}): give another --output") from error
-    try:
         with interruptible(), locked(folder):
             failed = _run(console, plan, folder, only, limit, executor, address)
     except Interrupted as error:
@@ -70,9 +68,12 @@ def run_study(
         words += ["--executor", executor] if executor != "local" else []
         error.hint = f"what was done is kept; it goes on with: {shlex.join(words)}"
         raise
-    except PermissionError as error:
+    except OSError as error:
+        if not isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError) and not no_room(error):
+            raise
         raise StudyError(
-            f"{error.filename} cannot be written ({error.strerror}): mend it or give another --output"
+            f"{error.filename or folder} cannot be written ({error.strerror}): mend it, or give another --output; all "
+            f"that is finished is kept"
         ) from error
     report_study(folder, console)
     return 1 if failed else 0
@@ -125,19 +126,24 @@ def select(plan: Plan, open_cells: list[Cell], only: str | None, limit: int | No
     return chosen if limit is None else chosen[:limit]
 
 
-def check_configs(cells: list[Cell]) -> None:
-    """Parse one config of every kind of cell before anything runs.
+def check_plan(cells: Iterable[Cell]) -> None:
+    """Parse one config of every kind of cell, and build its tasks, before anything runs.
 
     Raises:
         ConfigError: For the first that a fit would not take.
     """
-    from xmit.cli import check_config
+    from xmit.cli import check_configs
 
+    kinds = {(cell.role, cell.target or cell.intermediate, cell.config["model"]["encoder"]): cell for cell in cells}
     with tempfile.TemporaryDirectory() as folder:
-        for cell in {(c.intermediate if c.role == "intermediate" else "", c.target): c for c in cells}.values():
-            file = Path(folder) / "config.yaml"
-            file.write_text(yaml.safe_dump(dict(cell.config), allow_unicode=True), encoding="utf-8")
-            check_config(file, f"cell {cell.name}")
+
+        def files() -> Iterator[tuple[Path, str]]:
+            for number, cell in enumerate(kinds.values()):
+                file = Path(folder) / f"{number}.yaml"
+                file.write_text(yaml.safe_dump(dict(cell.config), allow_unicode=True), encoding="utf-8")
+                yield file, f"cell {cell.name}"
+
+        check_configs(files())
 
 
 def print_plan(
