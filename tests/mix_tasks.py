@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 from lightning.pytorch import Callback
+from lightning.pytorch.strategies import FSDPStrategy
 
 from xmit.tasks import SequenceClassificationTask, TaskMetadata
 
@@ -81,3 +82,7 @@ class Losses(Callback):
         self.folder.mkdir(exist_ok=True)
         with (self.folder / str(trainer.global_rank)).open("a") as file:
             file.write(json.dumps(outputs["loss"].item()) + "\n")
+
+
+class CpuFSDP(FSDPStrategy):
+    """Lightning refuses its own FSDP without a GPU; torch's works on the CPU too."""

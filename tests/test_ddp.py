@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU) at the same global batch equal one: losses, metrics of uneven splits, and a study's cell."""
+"""Two processes (gloo, CPU) at the same global batch equal one: losses, metrics of uneven splits, a study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def settings(encoder, devices, folder):
-    """16 examples an update over all processes; a test of 48 items in batches of 3, which no two processes share evenly."""
+    """16 examples an update over all processes; a test whose batches two processes cannot share evenly."""
     return {
         "model": {"encoder": encoder, "dropout": 0.0, "learning_rate": 1e-3},
         "trainer": {
@@ -72,3 +72,27 @@ def test_a_cell_of_two_processes_is_not_a_study_of_two(tiny_encoder, tmp_path):
     assert output.count("study s: 3 cells") == 1
     assert len(list((tmp_path / "out").glob("*/done.json"))) == 3
     assert "all 3 cells are done" in execute(["study", "--config", "study.yaml", "--output", "out"], tmp_path)
+
+
+def test_fsdp_starts_from_an_intermediate_and_leaves_a_whole_encoder(tiny_encoder, tmp_path):
+    """``init_from``, training and ``encoder/`` under FSDP, as far as the CPU lets it run, against one process."""
+    from transformers import AutoModel
+
+    found = {}
+    for devices in (1, 2):
+        config = settings(tiny_encoder, devices, tmp_path / f"losses{devices}")
+        config["model"] |= {"encoder": "embedded:e5-small", "init_from": tiny_encoder}
+        if devices == 2:
+            fsdp = {"process_group_backend": "gloo", "sharding_strategy": "FULL_SHARD", "state_dict_type": "full"}
+            config["trainer"]["strategy"] = {"class_path": "mix_tasks.CpuFSDP", "init_args": fsdp}
+        file = tmp_path / f"{devices}.yaml"
+        file.write_text(yaml.safe_dump(config))
+        execute(
+            ["fit", "--config", str(file), "--output", str(tmp_path / str(devices)), "--save_encoder", "true"], tmp_path
+        )
+        weights = AutoModel.from_pretrained(tmp_path / str(devices) / "encoder", add_pooling_layer=False).state_dict()
+        found[devices] = losses(tmp_path / f"losses{devices}"), load_results(tmp_path / str(devices)), weights
+    np.testing.assert_allclose(found[1][0], found[2][0], rtol=0, atol=1e-5)
+    pd.testing.assert_frame_equal(found[1][1], found[2][1], check_exact=True)
+    for name, weight in found[1][2].items():
+        np.testing.assert_allclose(weight, found[2][2][name], rtol=0, atol=2e-4, err_msg=name)

@@ -21,6 +21,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.strategies import FSDPStrategy
 
 import xmit.tasks
 from xmit import interruption
@@ -254,8 +255,16 @@ class XmitCLI(LightningCLI):
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             save = self.options.save_encoder
             if save or (save is None and info.role == "intermediate"):
-                model.save_pretrained(str(self.folder / ENCODER))
+                self.whole(model).save_pretrained(str(self.folder / ENCODER))
             self.write(model, info)
+
+    def whole(self, model: MultimodalModule) -> MultimodalModule:
+        """The module with all its weights, scattered over processes by FSDP but whole in its checkpoint."""
+        if not isinstance(self.trainer.strategy, FSDPStrategy):
+            return model
+        return MultimodalModule.load_from_checkpoint(
+            self.folder / "checkpoints" / BEST, map_location="cpu", weights_only=True
+        )
 
     def validate(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Score the source language's validation split."""
