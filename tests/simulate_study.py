@@ -91,6 +91,17 @@ def rows_of(cell, codes, rng):
     return frame.assign(**values)[list(COLUMNS)]
 
 
+def clock():
+    """Time that passes, and time of the processor."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(begun):
+    """Both, since then."""
+    passed, used = (now - then for now, then in zip(clock(), begun, strict=True))
+    return f"{passed:.1f} s ({used:.1f} s of the processor)"
+
+
 def peak():
     """Memory so far, GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -109,9 +120,9 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         file = study(folder, args.sizes, args.seeds)
-        begun = time.perf_counter()
+        begun = clock()
         plan = load_plan(file)
-        print(f"plan: {len(plan.cells):,} cells in {time.perf_counter() - begun:.1f} s, {peak():.2f} GiB", flush=True)
+        print(f"plan: {len(plan.cells):,} cells in {since(begun)}, {peak():.2f} GiB", flush=True)
         hours = cell_hours(plan.cells)
         unknown = [c.name for c in plan.cells if c.name not in hours]
         like = sum(hours[c.name] for c in plan.cells if c.target == "lareqa") / sum(
@@ -149,24 +160,24 @@ def simulate_and_report(plan, out, n_languages, rng):
     from xmit.study.runner import finished_cells, report_study
 
     codes = ["en", *(code for code in LANGUAGES if code != "en")][:n_languages]
-    begun = time.perf_counter()
+    begun = clock()
     for cell in plan.cells:
         write_results(out / cell.name, rows_of(cell, codes, rng), None)
         mark_done(out / cell.name, cell.identity, {"seconds": 3600 * rng.uniform(0.1, 2)})
-    print(f"simulated cells written: {time.perf_counter() - begun:.0f} s, {peak():.2f} GiB", flush=True)
-    begun = time.perf_counter()
+    print(f"simulated cells written: {since(begun)}, {peak():.2f} GiB", flush=True)
+    begun = clock()
     finished = finished_cells(plan, out)
     assert len(finished) == len(plan.cells)
-    print(f"what is done: {time.perf_counter() - begun:.1f} s", flush=True)
-    begun = time.perf_counter()
+    print(f"what is done: {since(begun)}", flush=True)
+    begun = clock()
     write_plan(out, plan, finished, {})
     size = (out / "plan.json").stat().st_size / 1e6
-    print(f"plan.json: {time.perf_counter() - begun:.1f} s, {size:.0f} MB, {peak():.2f} GiB", flush=True)
-    begun = time.perf_counter()
+    print(f"plan.json: {since(begun)}, {size:.0f} MB, {peak():.2f} GiB", flush=True)
+    begun = clock()
     with Path("/dev/null").open("w") as nowhere:
         report_study(out, Console(file=nowhere))
     page = (out / "report.html").stat().st_size / 1e6
-    print(f"report: {time.perf_counter() - begun:.1f} s, {page:.1f} MB, {peak():.2f} GiB at most", flush=True)
+    print(f"report: {since(begun)}, {page:.1f} MB, {peak():.2f} GiB at most", flush=True)
 
 
 if __name__ == "__main__":
