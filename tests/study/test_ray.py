@@ -59,6 +59,7 @@ def test_a_node_dies_and_nothing_is_lost(study, tmp_path, monkeypatch):
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 by default, which a busy machine starves
     out = tmp_path / "ray"
     cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 0}))
     nodes = [patiently(lambda: cluster.add_node(num_cpus=1)) for _ in range(2)]
