@@ -25,7 +25,14 @@ def study(tiny_encoder, tmp_path):
     """Six cells, with a checkpoint every two updates."""
     quick = {
         "model": {"dropout": 0.2},
-        "trainer": {"max_steps": 30, "val_check_interval": 10, "precision": "32-true", "accelerator": "cpu"},
+        "trainer": {
+            "max_steps": 30,
+            "val_check_interval": 10,
+            "check_val_every_n_epoch": None,
+            "max_epochs": -1,
+            "precision": "32-true",
+            "accelerator": "cpu",
+        },
     }
     for role, name, data in (("intermediate", "one", "mix_tasks.Vowels"), ("target", "two", "my_tasks.MyTask")):
         (tmp_path / role).mkdir()
