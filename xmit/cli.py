@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib
-import io
 import json
 import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,13 +21,12 @@ from lightning.pytorch.strategies import FSDPStrategy
 
 import xmit.tasks
 from xmit import interruption
-from xmit.arguments import parse_in_one_line
+from xmit.arguments import parse_in_one_line, resolve_names
 from xmit.checkpoints import BEST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from xmit.errors import ConfigError, TaskNotFoundError, XmitError
+from xmit.errors import ConfigError, XmitError
 from xmit.files import atomic_write, write_text
 from xmit.metrics import robustness_summary
 from xmit.modules.module import MultimodalModule
-from xmit.registry import registered_tasks
 from xmit.runs import check_checkpoint, identity, origin, resumable, run_facts, run_logger
 from xmit.study.leakage import SharedItems
 from xmit.study.results import (
@@ -44,8 +39,7 @@ from xmit.study.results import (
     result_rows,
     write_results,
 )
-from xmit.tasks.base import Task, TaskData
-from xmit.tasks.mixture import TaskMixture
+from xmit.tasks.base import TaskData
 from xmit.trainer import Trainer
 
 assert xmit.tasks  # short class names on the command line are those of imported classes
@@ -371,110 +365,3 @@ class XmitCLI(LightningCLI):
                     sys.stdout.write(f"{name}: {key} {summary[key]:.4f} over {summary['n'][key]} languages\n")
         if (self.folder / "results.parquet").exists():
             sys.stdout.write(f"results in {self.folder}\n")
-
-
-def resolve_names(args: list[str]) -> list[str]:
-    """Replace task names after ``--data`` by class paths.
-
-    Raises:
-        TaskNotFoundError: If a name is not known; the nearest are suggested.
-        ConfigError: If a class path cannot be imported.
-    """
-    resolved = list(args)
-    for i, arg in enumerate(args):
-        if arg == "--data" and i + 1 < len(args):
-            resolved[i + 1] = _resolve_name(args[i + 1])
-        elif arg.startswith("--data="):
-            resolved[i] = f"--data={_resolve_name(arg[7:])}"
-    return resolved
-
-
-def _resolve_name(name: str) -> str:
-    tasks = registered_tasks()
-    by_class: dict[str, type[TaskData]] = {cls.__name__: cls for cls in tasks.values()}
-    by_class[TaskMixture.__name__] = TaskMixture
-    if name in tasks or name in by_class:
-        return class_path(tasks.get(name) or by_class[name])
-    if name.isidentifier():
-        raise TaskNotFoundError("task", name, [*tasks, *by_class], "A task of your own is named by module.Class.")
-    module, _, attribute = name.rpartition(".")
-    if module and attribute.isidentifier() and not Path(name).exists():
-        try:
-            found = importlib.import_module(module)
-        except Exception as error:  # the user's own file: whatever is wrong with it
-            raise ConfigError(f"--data {name}: importing {module} failed: {type(error).__name__}: {error}") from error
-        if not hasattr(found, attribute):
-            known = [key for key, value in vars(found).items() if isinstance(value, type) and issubclass(value, Task)]
-            raise TaskNotFoundError(f"task in {module}:", attribute, known)
-    return name
-
-
-def class_path(cls: type[TaskData]) -> str:
-    """The shortest public path of a task class, so that configs outlive a move of the file."""
-    if getattr(xmit.tasks, cls.__name__, None) is cls:
-        return f"xmit.tasks.{cls.__name__}"
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-class CellCLI(XmitCLI):
-    """Knows ``fit`` alone: parsers of many settings take their time."""
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """One of LightningCLI's."""
-        return {"fit": LightningCLI.subcommands()["fit"]}
-
-
-class ConfigCheck(CellCLI):
-    """Parses configs and builds their tasks, which say what is wrong with their arguments, but loads nothing."""
-
-    def check(self, config: Path) -> None:
-        """Look at one more config."""
-        self.config = parse_in_one_line(self.parser, ["fit", "--config", str(config)])
-        self.instantiate_classes()
-
-    def instantiate_classes(self) -> None:
-        """Build the tasks alone."""
-        self._parser(self.subcommand).instantiate_classes(Namespace(data=self.options.data))  # type: ignore[no-untyped-call]
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Run nothing."""
-
-
-@contextmanager
-def one_line_errors(where: str) -> Iterator[None]:
-    """Turn the parser's usage and exit into one line.
-
-    Raises:
-        ConfigError: If the parser exits.
-    """
-    text = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(text):
-            yield
-    except SystemExit as error:
-        raise ConfigError(f"{where}: {text.getvalue().strip().removeprefix('xmit: ')}") from error
-
-
-def check_configs(configs: Iterable[tuple[Path, str]]) -> None:
-    """Refuse configs that a ``fit`` would not take, without running them.
-
-    Args:
-        configs: Files, and what each is for.
-
-    Raises:
-        ConfigError: For the first of them.
-    """
-    check: ConfigCheck | None = None
-    for config, where in configs:
-        with one_line_errors(where):
-            if check is None:
-                check = ConfigCheck(["fit", "--config", str(config)])
-            else:
-                check.check(config)
-
-
-def run_cell(config: Path, identity: str, callbacks: Sequence[pl.Callback] = ()) -> None:
-    """Carry out one cell of a study: ``fit --config FILE`` within this process."""
-    with one_line_errors(str(config)):
-        CellCLI(["fit", "--config", str(config)], callbacks, identity)

@@ -26,9 +26,9 @@ def main(config: str, identity: str, parent: int) -> int:
             ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))  # PR_SET_PDEATHSIG
             if os.getppid() != parent:
                 return 1
-    from xmit.cli import run_cell
     from xmit.errors import XmitError
     from xmit.interruption import Interrupted
+    from xmit.study.cell_cli import run_cell
     from xmit.study.executors import quiet
 
     quiet()

@@ -83,7 +83,7 @@ def run_one(cell: Cell, folder: Path, callbacks: list[pl.Callback]) -> str | Non
         if needs_processes(cell.config):
             _run_apart(run / CONFIG, cell.identity)
         else:
-            from xmit.cli import run_cell
+            from xmit.study.cell_cli import run_cell
 
             run_cell(run / CONFIG, cell.identity, callbacks)
         if not (run / DONE).is_file():

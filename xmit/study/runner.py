@@ -132,7 +132,7 @@ def check_plan(cells: Iterable[Cell]) -> None:
     Raises:
         ConfigError: For the first that a fit would not take.
     """
-    from xmit.cli import check_configs
+    from xmit.study.cell_cli import check_configs
 
     kinds = {(cell.role, cell.target or cell.intermediate, cell.config["model"]["encoder"]): cell for cell in cells}
     with tempfile.TemporaryDirectory() as folder:
