@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
 import stat
+import struct
 import tarfile
 import warnings
 import zipfile
@@ -36,6 +38,10 @@ _UPRIGHT = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
     6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
 }  # fmt: skip
+_DAMAGE = (  # what Python's archive readers raise; RuntimeError: encrypted, or a compression that Python lacks
+    OSError, EOFError, ValueError, RuntimeError, LookupError, OverflowError, struct.error, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
 _REMEDY = "get the file again, or leave such images out with on_bad_image: skip"
 
 
@@ -250,7 +256,7 @@ def _open_archive(archive: str, size: int, changed: int, process: int) -> dict[s
             return {info.filename: (file, info) for info in file.infolist() if not info.is_dir()}
         with tarfile.open(path, "r:") as tar:  # links, devices and sparse files are no images
             return {info.name: (info.offset_data, info.size) for info in tar if info.isreg() and not info.issparse()}
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{archive} is no zip and no uncompressed tar archive ({error}): unpack it first") from error
 
 
@@ -266,8 +272,7 @@ def _read_member(member: Member) -> bytes:
         with Path(member.archive).expanduser().open("rb") as file:
             file.seek(first)
             return file.read(second)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        # RuntimeError: encrypted, or a compression that Python lacks
+    except _DAMAGE as error:
         raise DataError(f"image {member} cannot be read ({error}): {_REMEDY}") from error
 
 

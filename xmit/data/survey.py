@@ -45,28 +45,37 @@ class Survey:
         self.spec, self.images, self.on_bad = spec, images, on_bad
         self.bad: dict[int, str] = {}
         self.ids: list[str | None] = []
-        first: dict[str, int] = {}
-        moved: dict[str, int] = {}
+        self._first: dict[str, int] = {}
+        files: dict[str, int] = {}
         seen: dict[Any, str] = {}
-        for row, image in enumerate(images):
-            try:
-                name = seen.get(image) if isinstance(image, str) else None
-                name = name or source_id(image)
-            except DataError as error:
-                self._refuse(row, error)
-                self.ids.append(None)
-                continue
-            if isinstance(image, str):
-                seen[image] = name
-            self.ids.append(name)
-            if first.setdefault(name, row) == row and is_file(image):
-                moved[name] = row
-        spec.cache.refresh()
-        spec.sources.refresh()
-        self._find_moved(moved)
-        known = spec.sources.find(list(first))
-        cached = dict(zip(known, spec.cache.holds(list(known.values())), strict=True))
-        self.missing = {name: row for name, row in first.items() if not cached.get(name)}
+        with progress("looking at images", len(images)) as advance:
+            for row, image in enumerate(images):
+                try:
+                    name = seen.get(image) if isinstance(image, str) else None
+                    name = name or source_id(image)
+                except DataError as error:
+                    self._refuse(row, error)
+                    self.ids.append(None)
+                    continue
+                if isinstance(image, str):
+                    seen[image] = name
+                self.ids.append(name)
+                if self._first.setdefault(name, row) == row and is_file(image):
+                    files[name] = row
+                if row % 256 == 0:
+                    advance(row)
+        self.refresh()
+        self._find_moved({name: row for name, row in files.items() if name in self.missing})
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Leave out what has been computed meanwhile, by another survey or another process."""
+        cache, sources = self.spec.cache, self.spec.sources
+        cache.refresh()
+        sources.refresh()
+        known = sources.find(list(self._first))
+        cached = dict(zip(known, cache.holds(list(known.values())), strict=True))
+        self.missing = {name: row for name, row in self._first.items() if not cached.get(name)}
 
     def compute(self, workers: int = 0, part: tuple[int, int] = (0, 1)) -> None:
         """Compute the missing features.
@@ -78,6 +87,7 @@ class Survey:
         Raises:
             DataError: If an image is bad and ``on_bad`` is ``refuse``.
         """
+        self.refresh()
         number, parts = part
         missing = {name: row for name, row in self.missing.items() if int(name[:8], 16) % parts == number}
         if not missing:
@@ -126,17 +136,14 @@ class Survey:
     def _find_moved(self, files: dict[str, int]) -> None:
         """Files that were copied or touched are told by their bytes, where there is something to compare with."""
         sources = self.spec.sources
-        known = sources.find(list(files))
         for name, row in files.items() if len(sources) else ():
-            if name not in known:
-                try:
-                    content = read_source(self.images[row])
-                except DataError:
-                    continue  # is met again when it is decoded
-                content_id = short_hash(content) if isinstance(content, bytes) else name
-                key = sources.find([content_id]).get(content_id)
-                if key:
-                    sources.note(name, key)
+            try:
+                content = read_source(self.images[row])
+            except DataError:
+                continue  # is met again when it is decoded
+            content_id = short_hash(content) if isinstance(content, bytes) else name
+            for key in sources.find([content_id]).values():
+                sources.note(name, key)
         sources.save()
 
 
