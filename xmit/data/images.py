@@ -24,8 +24,9 @@ from xmit.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""All that is decoded; Pillow knows dozens more, among them EPS, for which it starts Ghostscript."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+"""All that is decoded. Pillow knows dozens more, among them EPS, for which it starts Ghostscript, and TIFF, whose
+library decodes damaged files to noise and writes of it to the console."""
 MAX_PIXELS = 2**26
 """The most pixels of an image, known before it is decoded: 192 MiB in RGB."""
 MAX_ASPECT = 100
