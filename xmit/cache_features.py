@@ -85,7 +85,7 @@ def cache_features(
         survey.compute(workers, part)
         if survey.bad:
             row, error = min(survey.bad.items())
-            console.print(f"{len(survey.bad):,} bad images left out; the first, in row {row + 1:,}: {error}")
+            console.print(f"{len(survey.bad):,} bad images left out; the first, number {row + 1:,}: {error}")
     for spec in specs.values():
         console.print(f"done: {len(spec.cache):,} images in {spec.cache.folder}", markup=False)
     return 0

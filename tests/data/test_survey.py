@@ -147,12 +147,12 @@ def test_two_images_an_item(config, files):
 def test_bad_images_are_refused_or_left_out_with_one_warning(config, files, tmp_path):
     Path(files[1]).write_bytes(b"no image")
     rows = [*files, str(tmp_path / "gone.png"), files[1]]
-    with pytest.raises(DataError, match=rf"{files[1]} cannot be decoded.*\(row 2\)"):
+    with pytest.raises(DataError, match=rf"{files[1]} cannot be decoded.*\(image 2\)"):
         ImageSpec(config).encode(rows[:N])
-    with pytest.raises(DataError, match=r"gone.png cannot be read.*\(row 7\)"):
+    with pytest.raises(DataError, match=r"gone.png cannot be read.*\(image 7\)"):
         ImageSpec(config).encode(rows)
     for _ in range(2):  # the second time from the cache
-        with pytest.warns(UserWarning, match=f"3 of 8 images are bad.*row 2: image {files[1]} cannot") as caught:
+        with pytest.warns(UserWarning, match=f"3 of 8 images are bad.*number 2: image {files[1]} cannot") as caught:
             keys = ImageSpec(config).encode(rows, on_bad="skip")
         assert len(caught) == 1
         assert [key is None for key in keys] == [n in (1, 6, 7) for n in range(8)]

@@ -122,7 +122,7 @@ class Survey:
         if self.bad:
             row, first = min(self.bad.items())
             warnings.warn(
-                f"{keys.count(None):,} of {len(keys):,} images are bad and left out; the first, in row {row + 1:,}: "
+                f"{keys.count(None):,} of {len(keys):,} images are bad and left out; the first, number {row + 1:,}: "
                 f"{first}",
                 stacklevel=3,
             )
@@ -130,7 +130,7 @@ class Survey:
 
     def _refuse(self, row: int, error: DataError) -> None:
         if self.on_bad == "refuse":
-            raise DataError(f"{error} (row {row + 1:,})") from error
+            raise DataError(f"{error} (image {row + 1:,})") from error
         self.bad[row] = str(error)
 
     def _find_moved(self, files: dict[str, int]) -> None:
