@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
 from xmit.data.batching import TrainingLoader
+from xmit.data.image_spec import ImageSpec
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import FusionConfig, PrefixFusion
 from xmit.modules.heads import Encoded, Head, build_head
 from xmit.modules.random_state import random_state, restore_random_state
-from xmit.modules.vision import ImageSpec, VisionConfig
+from xmit.modules.vision import VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Score, Task
 
 if TYPE_CHECKING:

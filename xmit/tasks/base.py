@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformers import PreTrainedTokenizerBase
 
-    from xmit.modules.vision import ImageSpec
+    from xmit.data.image_spec import ImageSpec
 
 __all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskData", "TaskMetadata"]
 
@@ -293,6 +293,13 @@ class Task(TaskData):
                 raise ConfigError(f"task {self.name!r} has no tokenizer yet: call bind(tokenizer) first")
             self._examples[split] = self.encode(self.table(split))
         return self._examples[split]
+
+    def split_images(self, split: str) -> Sequence[Any]:
+        """All images of a split, row by row, for :meth:`~xmit.data.image_spec.ImageSpec.encode`; none by default.
+
+        Lazy: an image is read when it is asked for, and is not kept.
+        """
+        return ()
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Family checks beyond columns and ids, such as labels in range; raises :class:`DataError`."""

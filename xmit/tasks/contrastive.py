@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -37,17 +38,22 @@ class ContrastiveTask(Task):
         """A contrastive head."""
         return HeadSpec("contrastive")
 
+    def split_images(self, split: str) -> Sequence[Any]:
+        """The matches, where these are images."""
+        return _files(self.table(split)) if self.match_kind == "image" else ()
+
     def encode(self, table: datasets.Dataset) -> Examples:
         """Tokenise the captions, and tokenise the matches or register their images."""
         groups: dict[str, int] = {}
         text = {"caption": self._tokenize(list(table["caption"]))}
-        images = {}
+        images: dict[str, list[tuple[str, ...]]] = {}
         if self.match_kind == "image":
             if self.image_spec is None:
                 raise ConfigError(
                     f"task {self.name!r} has images but the module has no vision tower: set model.vision.name"
                 )
-            images["match"] = self.image_spec.encode(list(table["match"]))
+            keys = self.image_spec.encode(_files(table))
+            images["match"] = [(key,) for key in keys if key]  # each has one: a bad image is refused
             text["match"] = self._tokenize([""] * len(table))
         else:
             text["match"] = self._tokenize(list(table["match"]))
@@ -91,3 +97,11 @@ class ContrastiveTask(Task):
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Accuracy of the nearest caption."""
         return accuracy_scores(predictions)
+
+
+def _files(table: datasets.Dataset) -> Sequence[Any]:
+    """The matches as they lie in the table, undecoded; a lazy column."""
+    import datasets
+
+    column: Sequence[Any] = table.cast_column("match", datasets.Image(decode=False))["match"]
+    return column

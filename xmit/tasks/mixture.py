@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xmit.data.batching import BatchStream, EvaluationStream
-    from xmit.modules.vision import ImageSpec
+    from xmit.data.image_spec import ImageSpec
 
 Sampling = Literal["proportional", "uniform", "temperature"]
 CAP = 2**17
