@@ -60,16 +60,15 @@ def find_images(folders: Sequence[Path], names: Iterable[str], layouts: Sequence
 def read_source(place: Any) -> Any:
     """Turn the place of an image into what :func:`xmit.data.images.open_image` opens; reads an archive's member.
 
+    A member that is not there stays a place, which cannot be opened: ``on_bad_image`` decides about it.
+
     Raises:
-        DataError: If the archive or its member cannot be read.
+        DataError: If the archive cannot be read.
     """
-    if not isinstance(place, str) or MEMBER not in place:
+    archive, _, name = place.partition(MEMBER) if isinstance(place, str) else ("", "", "")
+    if not name or name not in _members(archive):
         return place
-    archive, _, name = place.partition(MEMBER)
-    members = _members(archive)
-    if name not in members:
-        raise DataError(f"{archive}: there is no image {name} in it; get the archive again")
-    start, size = members[name]
+    start, size = _members(archive)[name]
     with Path(archive).open("rb") as file:
         file.seek(start)
         return {"bytes": file.read(size), "path": place}
