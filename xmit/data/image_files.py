@@ -94,8 +94,8 @@ def _members(archive: str) -> dict[str, tuple[int, int]]:
 class ImageSources(Sequence[Any]):
     """The different images of a table, in the order of its rows; each is read when it is asked for.
 
-    Images are told apart by their place, or by a hash of their file where the table holds it, so that one that many rows
-    share is decoded once.
+    Images are told apart by their place, or by a hash of their file where the table holds it, so that one that many
+    rows share is decoded once.
 
     Args:
         table: The rows.

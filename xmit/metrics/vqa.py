@@ -1,11 +1,11 @@
 """The accuracy of VQA (Antol et al. 2015; Goyal et al. 2017), and its way to write answers.
 
 Rules as in the official evaluation (``PythonEvaluationTools/vqaEvaluation/vqaEval.py`` of GT-Vision-Lab/VQA, as
-salesforce/LAVIS has it for version 2): the answer given is normalised; human ones lose their punctuation, and only where
-they differ. An answer gets ``min(n / 3, 1)``, n being how many of nine humans gave it, averaged over the ten choices of
-nine. Its periods, articles, number words and contractions are treated as there, oddities included: punctuation next to a
-blank vanishes while other punctuation becomes a blank, all of it vanishes in an answer with a number such as 1,000, and
-a period stays only before a digit.
+salesforce/LAVIS has it for version 2): the answer given is normalised; human ones lose their punctuation, and only
+where they differ. An answer gets ``min(n / 3, 1)``, n being how many of nine humans gave it, averaged over the ten
+choices of nine. Periods, articles, number words and contractions are treated as there, oddities included: punctuation
+next to a blank vanishes while other punctuation becomes a blank, all of it vanishes in an answer with a number such as
+1,000, and a period stays only before a digit.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class ImageRetrievalTask(CaptionedImages):
         pairs = super().encode(table)
         assert pairs.labels is not None
         keys = pairs.images.pop(self.image_side, None)
-        groups, first = np.unique(pairs.labels.numpy(), return_index=True)
+        first = np.unique(pairs.labels.numpy(), return_index=True)[1]
         captions, matches = _sequences(pairs.text["caption"]), _sequences(pairs.text["match"])
         texts: dict[tuple[int, ...], int] = {}
         caption = [texts.setdefault(tuple(ids), len(texts)) for ids in captions]

@@ -137,7 +137,7 @@ class WithImages(Task):
 
         rows = super().preview(language, n, split)
         for column in self.image_columns if self.images != "none" else ():
-            rows[column] = [open_image(read_source(place)) for place in rows[column]]
+            rows = rows.assign(**{column: [open_image(read_source(place)) for place in rows[column]]})  # type: ignore[arg-type]
         return rows
 
 

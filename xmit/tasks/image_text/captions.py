@@ -84,9 +84,8 @@ def load_captions(task: WithImages, source: Captions, split: str, language: str)
         path = task.file(split, language, *names, iglue, f"annotations/{iglue}")
         if path.name.startswith("dataset_"):
             value = read_json(path)
-            images = entries(
-                path, value.get("images") if isinstance(value, dict) else None, ("filename", "split", "sentences")
-            )
+            value = value.get("images") if isinstance(value, dict) else None
+            images = entries(path, value, ("filename", "split", "sentences"))
             mine = [image for image in images.values() if image["split"] in source.parts[split]]
             found = [(image["filename"], [_text(sentence) for sentence in image["sentences"]]) for image in mine]
         else:

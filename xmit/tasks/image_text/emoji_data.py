@@ -44,7 +44,8 @@ def read_emoji(task: Task, split: str) -> dict[str, list[Any]]:
     """
     if not task.data_dir:
         raise ConfigError(
-            f"task {task.name!r} is on no hub: pass data_dir with annotations.jsonl and images72.tar (docs/image_text.md)"
+            f"task {task.name!r} is on no hub: pass data_dir with annotations.jsonl and images72.tar, see "
+            f"docs/image_text.md"
         )
     names = ("annotations.jsonl", "emoji/annotations.jsonl")
     path = find_file(task.data_dir, *names, task=task.name, hub=task.metadata.dataset)
@@ -54,7 +55,11 @@ def read_emoji(task: Task, split: str) -> dict[str, list[Any]]:
 
 
 def load_names(task: WithImages, split: str) -> datasets.Dataset:
-    """The English names of a split with their images: ``id``, ``caption``, ``group`` (the emoji itself), ``kind``, ``image``."""
+    """The English names of a split with their images.
+
+    Returns:
+        ``id``, ``caption`` (the name), ``group`` (the emoji itself), ``kind`` (its group) and ``image``.
+    """
     rows = read_emoji(task, split)
     kept = [i for i, names in enumerate(rows["names"]) if "en" in names and rows["group"][i]]
     emoji, files = ([rows[column][i] for i in kept] for column in ("emoji", "file"))

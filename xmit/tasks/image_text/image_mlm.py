@@ -14,6 +14,8 @@ from xmit.tasks.masked_lm import MaskedLMTask
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.with_images import WithImages
 
+IMAGES = ("flickr30k_itm", "coco_itm", "snli_ve", "xvnli", "vqa_v2", "gqa", "xgqa", "xflickrco", "emoji", "emoji_itm")
+
 
 @register_task
 class ImageMLM(WithImages, MaskedLMTask):
@@ -35,19 +37,7 @@ class ImageMLM(WithImages, MaskedLMTask):
         license="that of the source chosen",
         citation="Tan and Bansal 2019, LXMERT: Learning Cross-Modality Encoder Representations, EMNLP",
         description="masked words of a caption, seen beside its image",
-        overlaps=(
-            "flickr30k_itm",
-            "coco_itm",
-            "snli_ve",
-            "xvnli",
-            "vqa_v2",
-            "gqa",
-            "xgqa",
-            "xflickrco",
-            "emoji",
-            "emoji_itm",
-            "emoji_names",
-        ),  # fmt: skip
+        overlaps=IMAGES,
     )
     tokens_per_example: ClassVar[int] = 80
 

@@ -118,7 +118,7 @@ def gqa_questions(task: WithImages, path: Path) -> datasets.Dataset:
 
 
 def nlvr2(task: WithImages, split: str, language: str) -> datasets.Dataset:
-    """A split of NLVR2: ``statement``, ``label`` and two images, ``left`` and ``right``. No hub has its training images.
+    """A split of NLVR2: ``statement``, ``label`` and the images ``left`` and ``right``. No hub has those of training.
 
     Args:
         task: Who asks. Its ``data_dir`` holds the release's ``data/train.json`` (JSON lines) and so on, and the images

@@ -31,7 +31,7 @@ class EmojiNames(RetrievalTask):
         main_score="accuracy",
         description="English name of an emoji, by its name in another language",
         parallel=True,
-        overlaps=("emoji", "emoji_itm", "image_mlm"),
+        overlaps=("emoji", "emoji_itm"),
         **DATA,
     )
 

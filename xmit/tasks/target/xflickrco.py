@@ -8,8 +8,8 @@ from xmit.data.readers import read_jsonl
 from xmit.data.sources import load_hub
 from xmit.registry import register_task
 from xmit.tasks.image_matching import ImageRetrievalTask
-from xmit.tasks.image_text.captions import COCO_IMAGES, FLICKR, FLICKR_ROWS, load_captions
-from xmit.tasks.image_text.sources import FLICKR_IMAGES, with_images_of
+from xmit.tasks.image_text.captions import FLICKR, FLICKR_ROWS, load_captions
+from xmit.tasks.image_text.sources import COCO_IMAGES, FLICKR_IMAGES, with_images_of
 from xmit.tasks.metadata import TaskMetadata
 
 

@@ -12,9 +12,8 @@ from xmit.tasks.image_matching import ImageRetrievalTask
 from xmit.tasks.image_text.sources import with_images_of
 from xmit.tasks.metadata import TaskMetadata
 
-LANGUAGES = (
-    "ar bn cs da de el en es fa fi fr he hi hr hu id it ja ko mi nb nl pl pt qu ro ru sv sw te th tl tr uk vi zh"
-)
+LANGUAGES = """ar bn cs da de el en es fa fi fr he hi hr hu id it ja ko mi nb nl pl pt qu ro ru sv sw te th tl tr uk vi
+zh"""
 
 
 @register_task
