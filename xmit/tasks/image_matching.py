@@ -96,18 +96,17 @@ class ImageRetrievalTask(CaptionedImages):
         caption = [texts.setdefault(tuple(ids), len(texts)) for ids in captions]
         pairs.text = {"text": Ragged.from_lists([*texts, *(matches[i] for i in first)])}
         pairs.extra |= {"caption": np.asarray(caption), "first_image": len(texts)}
-        pairs.extra["keys"] = [keys[i] for i in first] if keys else None
+        pairs.extra |= {"keys": [keys[i] for i in first] if keys else None, "labels": pairs.labels.numpy()}
+        pairs.labels = None
         return pairs
 
     def collate(self, examples: Examples, items: Sequence[int]) -> Batch:
         """A batch of training pairs, or of captions, or of images."""
         batch = super().collate(examples, items)
-        if "first_image" in examples.extra:
-            batch.pop("labels")
-            if examples.extra["keys"] and items[0] >= examples.extra["first_image"]:
-                assert self.image_spec is not None
-                keys = [examples.extra["keys"][i - examples.extra["first_image"]] for i in items]
-                batch["text"]["image"] = self.image_spec.batch(keys)
+        first = examples.extra.get("first_image", len(examples))
+        if examples.extra.get("keys") and items[0] >= first:
+            assert self.image_spec is not None
+            batch["text"]["image"] = self.image_spec.batch([examples.extra["keys"][i - first] for i in items])
         return batch
 
     def evaluation_batches(self, split: str) -> EvaluationStream:
@@ -132,7 +131,6 @@ class ImageRetrievalTask(CaptionedImages):
         import pandas as pd
 
         examples = self.examples(split)
-        assert examples.labels is not None
         vectors = torch.empty_like(decoded["vector"], dtype=torch.float32)
         vectors[decoded["item"]] = decoded["vector"].float()
         names = np.asarray(examples.extra["groups"], dtype=object)
@@ -140,7 +138,7 @@ class ImageRetrievalTask(CaptionedImages):
         frames = []
         for language in dict.fromkeys(examples.languages):
             rows = np.flatnonzero(languages == language)
-            groups, own = np.unique(examples.labels.numpy()[rows], return_inverse=True)
+            groups, own = np.unique(examples.extra["labels"][rows], return_inverse=True)
             images = vectors[torch.as_tensor(examples.extra["first_image"] + groups)]
             captions = vectors[torch.as_tensor(examples.extra["caption"][rows])]
             ids = [f"t2i-{examples.ids[i]}" for i in rows] + [f"i2t-{name}" for name in names[groups]]
