@@ -72,7 +72,7 @@ class _TimmTokens(nn.Module):
         self.model, self.image_size = model, model.image_size
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled feature ``(B, D)``, and tokens ``(B, T, W)`` after the last norm, without class token and registers."""
+        """Pooled feature ``(B, D)``, and tokens ``(B, T, W)`` after the last norm, without class token."""
         trunk = self.model.trunk
         features = trunk.forward_features(pixels)
         pooled: Tensor = self.model.head(trunk.forward_head(features))
