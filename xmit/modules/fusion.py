@@ -242,11 +242,11 @@ class PrefixFusion(Fusion):
         super().__init__(config, vision_width, n_tokens)
         text, words = encoder.config, encoder.embeddings.word_embeddings
         scale = float(words.weight[:1000].std())
-        self.visual = VisualTokens(self, text.hidden_size, text.num_attention_heads, scale)
+        self.tokens = VisualTokens(self, text.hidden_size, text.num_attention_heads, scale)
 
     def forward(self, features: Tensor) -> Tensor:
         """Tokens to be put before the word embeddings."""
-        visual: Tensor = self.visual(self.split_images(features))
+        visual: Tensor = self.tokens(self.split_images(features))
         return visual
 
     def enter(self, encoder: XLMRobertaModel, inputs: dict[str, Tensor], visual: Tensor) -> dict[str, Tensor]:
@@ -284,7 +284,7 @@ class CrossAttentionFusion(Fusion):
             raise ConfigError(
                 f"model.fusion.every is {every}, but the encoder has {text.num_hidden_layers} layers: lower it"
             )
-        self.visual = VisualTokens(self, text.hidden_size, text.num_attention_heads, 1.0)
+        self.tokens = VisualTokens(self, text.hidden_size, text.num_attention_heads, 1.0)
         # before the layers every, 2 · every, …, so that a stock layer follows each look at the image
         self.places = list(range(every - 1, text.num_hidden_layers, every))
         self.layers = nn.ModuleList(
@@ -294,7 +294,7 @@ class CrossAttentionFusion(Fusion):
 
     def forward(self, features: Tensor) -> Tensor:
         """Tokens to be looked at."""
-        visual: Tensor = self.visual(self.split_images(features))
+        visual: Tensor = self.tokens(self.split_images(features))
         return visual
 
     def attach(self, encoder: XLMRobertaModel) -> None:
