@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from mini_hub import BUILDERS, LANGUAGES, Hub
+from mini_hub_images import local_settings
 from retrieval_tools import lareqa_files, squad_files
 
 from xmit.__main__ import main
@@ -15,8 +16,10 @@ from xmit.languages import get_language
 from xmit.registry import registered_tasks
 from xmit.study.plan import load_plan
 from xmit.study.results import load_results
+from xmit.tasks.answers import AnswerTask
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
+from xmit.tasks.image_matching import ImageRetrievalTask
 from xmit.tasks.masked_lm import MaskedLMTask
 from xmit.tasks.mining import BitextMiningTask
 from xmit.tasks.multiple_choice import MultipleChoiceTask
@@ -39,6 +42,8 @@ FAMILIES = {  # family: the config that is also tested from its checkpoint
     BitextMiningTask: "bucc2018",
     RankingTask: "lareqa",
     ContrastiveTask: "digits_text",
+    AnswerTask: "xgqa",
+    ImageRetrievalTask: "xflickrco",
     MaskedLMTask: "masked_lm",
 }
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -64,13 +69,14 @@ def settings_for(config, encoder, hub):
         "lareqa": {"data_dir": str(hub.folder / "files" / "lareqa")},
         "ccg": {"data_dir": str(hub.folder / "files" / "ccg")},
         "cldr_retrieval": {"layer": 2},  # the tiny encoder has no layer 12
+        **local_settings(hub),
     }.get(config.stem, {})
     trainer = {"enable_progress_bar": False, "enable_model_summary": False, "precision": "32-true", "logger": False}
     if BUILT_IN[config.stem].trains:
         trainer |= {"max_steps": 2, "val_check_interval": 2, "check_val_every_n_epoch": None}
     quick = {"model": {"encoder": encoder}, "trainer": trainer, "data": {"init_args": data}}
     if yaml.safe_load(config.read_text())["model"].get("vision"):
-        quick["model"]["vision"] = {"name": "embedded:digits", "random": True}  # training the tower takes long
+        quick["model"]["vision"] = {"name": "embedded:digits", "weights": None, "random": True}  # training the tower takes long
     return quick
 
 

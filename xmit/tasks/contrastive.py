@@ -1,16 +1,14 @@
-"""Captions and what they say, matched in one space: with images, or with other texts as a control."""
+"""Captions and what they say, matched in one space."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xmit.data.batching import Ragged
-from xmit.errors import ConfigError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.scoring import accuracy_scores
 
@@ -20,14 +18,13 @@ if TYPE_CHECKING:
 
 
 class ContrastiveTask(Task):
-    """Find the image (or text) a caption belongs to.
+    """Find the text a caption belongs to; for images see :class:`~xmit.tasks.image_matching.CaptionedImages`.
 
-    ``load_split`` returns ``id``, ``caption``, ``match`` (an image, or a text, as ``match_kind`` says) and
-    ``group``: items of one group belong to each other's captions too.
+    ``load_split`` returns ``id``, ``caption``, ``match`` and ``group``: items of one group belong to each other's
+    captions too.
     """
 
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "caption", "match")
-    match_kind: ClassVar[Literal["text", "image"]]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -38,30 +35,17 @@ class ContrastiveTask(Task):
         """A contrastive head."""
         return HeadSpec("contrastive")
 
-    def split_images(self, split: str) -> Sequence[Any]:
-        """The matches, where these are images."""
-        return _files(self.table(split)) if self.match_kind == "image" else ()
+    def matches(self, table: datasets.Dataset) -> list[str]:
+        """The text of each row's match."""
+        return list(table["match"])
 
     def encode(self, table: datasets.Dataset) -> Examples:
-        """Tokenise the captions, and tokenise the matches or register their images."""
+        """Tokenise the captions and their matches."""
         groups: dict[str, int] = {}
-        text = {"caption": self._tokenize(list(table["caption"]))}
-        images: dict[str, list[tuple[str, ...]]] = {}
-        if self.match_kind == "image":
-            if self.image_spec is None:
-                raise ConfigError(
-                    f"task {self.name!r} has images but the module has no vision tower: set model.vision.name"
-                )
-            keys = self.image_spec.encode(_files(table))
-            images["match"] = [(key,) for key in keys if key]  # each has one: a bad image is refused
-            text["match"] = self._tokenize([""] * len(table))
-        else:
-            text["match"] = self._tokenize(list(table["match"]))
         return Examples(
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
-            text=text,
-            images=images,
+            text={"caption": self._tokenize(list(table["caption"])), "match": self._tokenize(self.matches(table))},
             labels=torch.tensor([groups.setdefault(g, len(groups)) for g in table["group"]]),
             extra={"groups": list(groups)},
         )
@@ -97,11 +81,3 @@ class ContrastiveTask(Task):
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Accuracy of the nearest caption."""
         return accuracy_scores(predictions)
-
-
-def _files(table: datasets.Dataset) -> Sequence[Any]:
-    """The matches as they lie in the table, undecoded; a lazy column."""
-    import datasets
-
-    column: Sequence[Any] = table.cast_column("match", datasets.Image(decode=False))["match"]
-    return column
