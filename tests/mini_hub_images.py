@@ -117,7 +117,7 @@ def statements(split, code="en"):
 
 def captioned(split, code="en", n=2, source="f"):
     return [
-        {"file": f"{source}{split[0]}{i}.jpg", "texts": [f"{code} {split} caption {i} {k}" for k in range(n)]}
+        {"file": f"{source}{split[:2]}{i}.jpg", "texts": [f"{code} {split} caption {i} {k}" for k in range(n)]}
         for i in range(N[split])
     ]
 
