@@ -34,8 +34,8 @@ LAYOUT.update(
     }
 )
 IMAGE_LANGUAGES = {
-    **dict.fromkeys(("snli_ve", "vqa_v2", "gqa", "nlvr2", "flickr30k_itm", "coco_itm", "image_mlm"), ["en"]),
-    **dict.fromkeys(("nlvr", "emoji", "emoji_itm"), ["en"]),
+    **{name: ["en"] for name in ("snli_ve", "vqa_v2", "gqa", "nlvr2", "flickr30k_itm", "coco_itm", "image_mlm")},
+    **{name: ["en"] for name in ("nlvr", "emoji", "emoji_itm")},
     "xvnli": ["ar", "en"],
     "xgqa": ["de", "en"],
     "marvl": ["sw", "zh"],
