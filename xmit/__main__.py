@@ -23,6 +23,7 @@ EXAMPLES = {
     "report": "python -m xmit report runs/demo --format markdown",
     "score": "python -m xmit score --predictions submission --labels labels --benchmark xtreme-r",
     "submission": "python -m xmit submission runs/xnli-s0 runs/udpos-s0 --output submission --labels labels",
+    "cache-features": "python -m xmit cache-features --config configs/intermediate/digits_image.yaml --dry-run",
     "export": "python -m xmit export runs/demo/digits_image-s0 --output my_encoder",
 }
 
@@ -121,6 +122,27 @@ def _submission(args: argparse.Namespace) -> int:
     return 0
 
 
+def _cache_features(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from xmit.cache_features import cache_features
+
+    return cache_features(Path(args.config), args.dry_run, args.check, args.workers, args.part)
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 1/4")
+    return int(number) - 1, int(parts)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of everything but a run's own many settings."""
     parser = argparse.ArgumentParser(
@@ -167,6 +189,19 @@ def build_parser() -> argparse.ArgumentParser:
     submission.add_argument("runs", nargs="+", metavar="RUN", help="folders of tested runs")
     submission.add_argument("--output", required=True, metavar="DIR", help="where to write the predictions")
     submission.add_argument("--labels", metavar="DIR", help="where to write the right answers, for score")
+    features = add(
+        "cache-features", "compute the vision features of a run or a study once; safe to kill and run again",
+        _cache_features,
+    )  # fmt: skip
+    features.add_argument("--config", required=True, metavar="FILE", help="the config of a fit, or a study file")
+    features.add_argument("--dry-run", action="store_true", help="print images and size, and compute nothing")
+    features.add_argument("--check", action="store_true", help="first read all there is, and delete what is damaged")
+    features.add_argument(
+        "--workers", type=_count, metavar="N", help="processes that decode (with a GPU the cores less one, else 0)"
+    )
+    features.add_argument(
+        "--part", type=_part, default=(0, 1), metavar="I/N", help="only the I-th of N parts: one for each of N GPUs"
+    )
     export = add("export", "write the text encoder of a run for transformers", _export)
     export.add_argument("run", metavar="RUN", help="the run's folder")
     export.add_argument("--output", required=True, metavar="DIR", help="where to write it")

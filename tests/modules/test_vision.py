@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from xmit.data import image_spec
+from xmit.data import survey
 from xmit.data.image_spec import ImageSpec
 from xmit.data.images import content_key
-from xmit.errors import EncoderError, XmitError
+from xmit.errors import DataError, EncoderError, XmitError
 from xmit.modules import vision
 from xmit.modules.vision import VisionConfig, VisionTower
 
@@ -322,12 +322,13 @@ def test_nothing_is_computed_twice(config, images, monkeypatch):
 
 
 def test_an_interrupted_run_keeps_its_work(config, images, monkeypatch):
-    monkeypatch.setattr(image_spec, "_BATCH", 2)
+    monkeypatch.setattr(survey, "_BATCH", 2)
 
     class Interrupted(list):
-        def __iter__(self):
-            yield from images[:3]
-            raise KeyboardInterrupt
+        def __getitem__(self, number):
+            if number == 3:
+                raise KeyboardInterrupt
+            return super().__getitem__(number)
 
     with pytest.raises(KeyboardInterrupt):
         ImageSpec(config).encode(Interrupted(images))
@@ -340,7 +341,13 @@ def test_a_damaged_shard_is_computed_again(config, images):
     keys = spec.encode(images)
     expected = spec.batch([(key,) for key in keys])
     path = next(spec.cache.folder.glob("*.safetensors"))
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    again = ImageSpec(config)
+    with pytest.raises(DataError, match="damaged: delete it"):
+        again.batch([(key,) for key in again.encode(images)])
+    path.write_bytes(content[:-1] + b"?")  # in the index, which is read when the cache is opened
     again = ImageSpec(config)
     with pytest.warns(UserWarning, match="damaged"):
         assert again.encode(images) == keys

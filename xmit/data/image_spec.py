@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xmit.data.digests import Sources
 from xmit.data.features import FeatureCache, cache_root
-from xmit.data.images import content_key, open_image
-from xmit.errors import DataError, EncoderError
+from xmit.data.survey import OnBad, Survey
+from xmit.errors import EncoderError
 from xmit.files import write_json
-from xmit.progress import progress
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from xmit.modules.vision import VisionConfig, VisionTower
-
-_BATCH = 32
-_SHARD_ROWS, _SHARD_BYTES = 256, 64 * 2**20
 
 
 class ImageSpec:
@@ -43,10 +37,14 @@ class ImageSpec:
         self.config = config
         self._known: dict[str, Any] | None = None
         self._cache: FeatureCache | None = None
+        self._sources: Sources | None = None
         self._tower: VisionTower | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_tower": None}  # worker processes read features, they never compute any
+        return self.__dict__ | {
+            "_tower": None,
+            "_sources": None,
+        }  # worker processes read features, they never compute any
 
     @property
     def width(self) -> int:
@@ -67,7 +65,7 @@ class ImageSpec:
     def cache(self) -> FeatureCache:
         """The features on disk."""
         if self._cache is None:
-            self._cache = FeatureCache(_features_folder(self.config), self.fingerprint)
+            self._cache = FeatureCache(features_folder(self.config), self.fingerprint)
         return self._cache
 
     @property
@@ -89,13 +87,28 @@ class ImageSpec:
                 )
         return self._tower
 
-    def encode(self, images: Sequence[Any], on_bad: Literal["refuse", "skip"] = "refuse") -> list[str | None]:
+    @property
+    def sources(self) -> Sources:
+        """Which image is behind a file that was seen before."""
+        if self._sources is None:
+            self._sources = Sources(features_folder(self.config) / "sources")
+        return self._sources
+
+    @property
+    def row_bytes(self) -> int:
+        """What an image's features take on disk, with its key and checksum."""
+        return 2 * self.width * self.n_tokens + 20
+
+    def encode(self, images: Sequence[Any], on_bad: OnBad = "refuse", workers: int = 0) -> list[str | None]:
         """Compute the features of images that are not in the cache yet.
 
+        A file that was encoded before is told by its path, size and time of change (or its bytes), and not decoded.
+
         Args:
-            images: What :func:`~xmit.data.images.open_image` opens; a lazy sequence is read once, from the first to
-                the last.
+            images: What :func:`~xmit.data.images.open_image` opens, a lazy sequence: gone through once, and then
+                what is new is asked for by number.
             on_bad: Whether an image that cannot be decoded is refused, or left out with one warning for all.
+            workers: Processes that decode; 0 decodes in this one.
 
         Returns:
             One content key an image: equal pixels, equal key. None where a bad image is left out.
@@ -103,42 +116,9 @@ class ImageSpec:
         Raises:
             DataError: If an image is refused.
         """
-        cache = self.cache
-        cache.refresh()
-        keys: list[str | None] = []
-        bad: list[DataError] = []
-        waiting: dict[str, Image] = {}
-        shard: dict[str, np.ndarray[Any, np.dtype[np.float16]]] = {}
-        with progress(f"vision features ({self.config.name})", len(images)) as advance:
-            try:
-                for source in images:
-                    try:
-                        rgb = open_image(source)
-                    except DataError as error:
-                        if on_bad == "refuse":
-                            raise
-                        bad.append(error)
-                        keys.append(None)
-                        continue
-                    key = content_key(rgb)
-                    keys.append(key)
-                    if key not in shard and key not in cache:
-                        waiting[key] = rgb
-                    if len(waiting) == _BATCH:
-                        shard |= self._compute(waiting)
-                        waiting.clear()
-                        advance(len(keys))
-                    if len(shard) >= _SHARD_ROWS or sum(rows.nbytes for rows in shard.values()) >= _SHARD_BYTES:
-                        cache.append(list(shard), np.stack(list(shard.values())))
-                        shard.clear()
-                if waiting:
-                    shard |= self._compute(waiting)
-            finally:  # an interrupted run keeps what it has computed
-                if shard:
-                    cache.append(list(shard), np.stack(list(shard.values())))
-        if bad:
-            warnings.warn(f"{len(bad):,} of {len(keys):,} images left out; the first: {bad[0]}", stacklevel=2)
-        return keys
+        survey = Survey(self, images, on_bad)
+        survey.compute(workers)
+        return survey.keys()
 
     def batch(self, keys: Sequence[Sequence[str]]) -> Tensor:
         """Features of encoded images out of the cache, those of an item one behind the other.
@@ -151,13 +131,6 @@ class ImageSpec:
         """
         rows = self.cache.read([key for item in keys for key in item])
         return torch.from_numpy(rows.astype(np.float32).reshape(len(keys), -1, rows.shape[-1]))
-
-    def _compute(self, images: dict[str, Image]) -> dict[str, np.ndarray[Any, np.dtype[np.float16]]]:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        tower = self.tower.to(device)
-        pixels = torch.stack([tower.preprocess(image) for image in images.values()])
-        features = tower(pixels.to(device)).half().cpu().numpy()
-        return dict(zip(images, features, strict=True))
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -194,8 +167,9 @@ class ImageSpec:
         if weights and (path := Path(weights).expanduser()).is_file():
             identity.append([str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns])
         name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-        return _features_folder(self.config) / f"tower-{name}.json"
+        return features_folder(self.config) / f"tower-{name}.json"
 
 
-def _features_folder(config: VisionConfig) -> Path:
+def features_folder(config: VisionConfig) -> Path:
+    """Where the features of all towers are."""
     return Path(config.cache_dir).expanduser() if config.cache_dir else cache_root() / "features"

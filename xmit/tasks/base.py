@@ -82,6 +82,8 @@ class Task(TaskData):
     """The published rows of each split under the arguments given; those of the metadata unless a task knows better."""
     tokens_per_example: ClassVar[int] = 48
     """About how many tokens an example has in all, for estimates of what a study costs."""
+    on_bad_image: Literal["refuse", "skip"] = "refuse"
+    """What becomes of an image that cannot be decoded; an argument of tasks with images."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
 
