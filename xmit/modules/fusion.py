@@ -241,7 +241,7 @@ class PrefixFusion(Fusion):
     def __init__(self, config: FusionConfig, vision_width: int, n_tokens: int, encoder: XLMRobertaModel) -> None:
         super().__init__(config, vision_width, n_tokens)
         text, words = encoder.config, encoder.embeddings.word_embeddings
-        scale = float(words.weight[:1000].std())
+        scale = float(words.weight[:1000].detach().std())
         self.tokens = VisualTokens(self, text.hidden_size, text.num_attention_heads, scale)
 
     def forward(self, features: Tensor) -> Tensor:
