@@ -34,8 +34,8 @@ LAYOUT.update(
     }
 )
 IMAGE_LANGUAGES = {
-    **dict.fromkeys(("snli_ve", "vqa_v2", "gqa", "nlvr2", "flickr30k_itm", "coco_itm", "image_mlm"), ["en"]),
-    **dict.fromkeys(("nlvr", "emoji", "emoji_itm"), ["en"]),
+    **{name: ["en"] for name in ("snli_ve", "vqa_v2", "gqa", "nlvr2", "flickr30k_itm", "coco_itm", "image_mlm")},
+    **{name: ["en"] for name in ("nlvr", "emoji", "emoji_itm")},
     "xvnli": ["ar", "en"],
     "xgqa": ["de", "en"],
     "marvl": ["sw", "zh"],
@@ -117,7 +117,7 @@ def statements(split, code="en"):
 
 def captioned(split, code="en", n=2, source="f"):
     return [
-        {"file": f"{source}{split[0]}{i}.jpg", "texts": [f"{code} {split} caption {i} {k}" for k in range(n)]}
+        {"file": f"{source}{split[:2]}{i}.jpg", "texts": [f"{code} {split} caption {i} {k}" for k in range(n)]}
         for i in range(N[split])
     ]
 

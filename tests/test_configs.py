@@ -46,6 +46,7 @@ FAMILIES = {  # family: the config that is also tested from its checkpoint
     ImageRetrievalTask: "xflickrco",
     MaskedLMTask: "masked_lm",
 }
+TOWER = {"name": "embedded:digits", "weights": None, "random": True}  # training the tower takes long
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -76,7 +77,7 @@ def settings_for(config, encoder, hub):
         trainer |= {"max_steps": 2, "val_check_interval": 2, "check_val_every_n_epoch": None}
     quick = {"model": {"encoder": encoder}, "trainer": trainer, "data": {"init_args": data}}
     if yaml.safe_load(config.read_text())["model"].get("vision"):
-        quick["model"]["vision"] = {"name": "embedded:digits", "weights": None, "random": True}  # training the tower takes long
+        quick["model"]["vision"] = TOWER
     return quick
 
 
@@ -121,11 +122,14 @@ def test_mixture_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
     miniatures.install(monkeypatch)
     content = yaml.safe_load(config.read_text())
     content["model"]["encoder"] = tiny_encoder
+    if "vision" in content["model"]:
+        content["model"]["vision"] = TOWER
     content["trainer"] |= {"max_steps": 3, "val_check_interval": 3, "enable_progress_bar": False, "accelerator": "cpu"}
     names = {cls.__name__: name for name, cls in BUILT_IN.items()}
     tasks = [names[part["class_path"].rpartition(".")[2]] for part in content["data"]["init_args"]["tasks"]]
     for name, part in zip(tasks, content["data"]["init_args"]["tasks"], strict=True):
         part["init_args"] |= {"batch_size": 2, "languages": LANGUAGES[name]}
+        part["init_args"] |= local_settings(miniatures).get(name, {})
         if name == "ccg":
             part["init_args"]["data_dir"] = str(miniatures.folder / "files" / "ccg")
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump(content))
@@ -189,6 +193,24 @@ def test_the_table_of_the_paper_is_one_study(capsys):
     assert f"{len(cells)} cells" in printed
     assert "GPU hours" in printed
     assert sum(line.startswith("to run") for line in printed.splitlines()) == len(cells)
+
+
+def test_images_and_their_controls_differ_in_images_alone():
+    """Five seeds; every training of the study is as long, and the controls see the same batches."""
+    cells = load_plan(CONFIGS / "study" / "multimodal.yaml").cells
+    trained = {cell.intermediate: cell.config for cell in cells if cell.role == "intermediate"}
+    assert {cell.seed for cell in cells} == set(range(5))
+    assert {config["trainer"]["max_steps"] for config in trained.values()} == {20_000}
+    assert not any(config["trainer"].get("callbacks") for config in trained.values())
+    real = trained["image_text_mix"]
+    for control in ("shuffled", "none"):
+        config = trained[f"image_text_mix_{control}"]
+        assert config["data"]["init_args"] == real["data"]["init_args"] | {
+            "name": f"image_text_mix_{control}", "images": control,
+        }  # fmt: skip
+        assert config["trainer"] == real["trainer"]
+        assert config["model"] == real["model"] | ({"vision": None} if control == "none" else {})
+    assert all("vision" not in cell.config["model"] for cell in cells if cell.role == "target")
 
 
 @pytest.mark.parametrize("model", sorted(CONFIGS.glob("model/*.yaml")), ids=lambda path: path.stem)

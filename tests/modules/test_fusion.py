@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import time
 
 import pytest
 import torch
 from image_tasks import Brighter
 from mix_tasks import Odd, Vowels
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, XLMRobertaConfig, XLMRobertaModel
 
 from xmit import MultimodalModule, Trainer
 from xmit.__main__ import main
@@ -223,6 +224,42 @@ def test_modules_are_copied_and_pickled_with_their_fusion(tiny_encoder, side, im
             parameter.zero_()  # no part of the copy is the original's
         assert torch.equal(other.encode({**side, "image": images}).hidden, expected)
         opened(module).load_state_dict(other.state_dict())
+
+
+@pytest.mark.slow
+def test_an_image_costs_hardly_more_than_the_same_number_of_words():
+    """Processor time of an update in one thread, 40 tokens of text and ViT-B/32's 49 features of width 768."""
+    config = XLMRobertaConfig(
+        vocab_size=1000, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536,
+        max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
+    )  # fmt: skip
+    module = MultimodalModule()
+    module.text_encoder = XLMRobertaModel(config, add_pooling_layer=False).train()
+    long, image = torch.randint(5, 1000, (8, 89)), torch.randn(8, 49, 768)
+    text = {"input_ids": long[:, :40], "attention_mask": torch.ones(8, 40, dtype=torch.int64)}
+    cases = {"89 words": (None, {"input_ids": long, "attention_mask": torch.ones_like(long)}), "40 words": (None, text)}
+    for settings in (
+        {"kind": "prefix"},
+        {"kind": "prefix", "tokens": 16},
+        {"kind": "cross_attention"},
+        {"kind": "late"},
+    ):
+        cases[name_of(settings)] = settings, {**text, "image": image}
+    seconds = {name: [] for name in cases}
+    for _ in range(12):
+        for name, (settings, side) in cases.items():
+            if settings is not None:
+                module.fusion = build_fusion(FusionConfig(**settings), 768, 49, module.text_encoder)
+            begun = time.process_time()
+            module.encode(side).pool("mean").square().sum().backward()
+            seconds[name].append(time.process_time() - begun)
+            module.zero_grad()
+            if settings is not None:
+                module.fusion.detach()
+    ratio = {name: min(values) / min(seconds["89 words"]) for name, values in seconds.items()}
+    print({name: round(value, 2) for name, value in ratio.items()})  # noqa: T201 (the figures of docs/image_text.md)
+    assert ratio["prefix"] <= 1.15
+    assert ratio["late"] < ratio["prefix-16"] < ratio["prefix"]
 
 
 # -- what cannot be ----------------------------------------------------------------------------------------

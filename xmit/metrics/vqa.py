@@ -45,7 +45,7 @@ def _contractions() -> dict[str, str]:
     pairs = [f"{stem}n't've" for stem in ("could", "had", "might", "should", "would")]
     pairs += [
         f"{stem}'d've"
-        for stem in ["he", "she", "somebody", "someone", "something", "there", "they", "we", "who", "you", "y'all"]
+        for stem in ["he", "it", "she", "somebody", "someone", "something", "there", "they", "we", "who", "you"]
     ]
     for form in pairs:  # with one of the apostrophes there
         head, _, tail = form.rpartition("'")

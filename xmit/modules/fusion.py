@@ -97,7 +97,7 @@ class Fusion(nn.Module, ABC):
             )
         if n > self.config.images:
             raise ConfigError(f"an item has {n} images: set model.fusion.images to {n} (now {self.config.images})")
-        return features.unflatten(1, (n, self.n_tokens))
+        return features.reshape(len(features), n, self.n_tokens, self.vision_width)
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -195,9 +195,9 @@ class VisualTokens(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Project and resample."""
         n = features.shape[1]
-        tokens = self.projection(self.norm(features)) + self.positions
+        tokens: Tensor = self.projection(self.norm(features)) + self.positions
         if self.resampler is not None:
-            tokens = self.resampler(tokens.flatten(0, 1)).unflatten(0, (-1, n))
+            tokens = self.resampler(tokens.flatten(0, 1)).reshape(len(features), n, -1, tokens.shape[-1])
         tokens = self.dropout(tokens + self.types[:n, None])
         return tokens.flatten(1, 2)
 
@@ -241,7 +241,7 @@ class PrefixFusion(Fusion):
     def __init__(self, config: FusionConfig, vision_width: int, n_tokens: int, encoder: XLMRobertaModel) -> None:
         super().__init__(config, vision_width, n_tokens)
         text, words = encoder.config, encoder.embeddings.word_embeddings
-        scale = float(words.weight[:1000].std())
+        scale = float(words.weight[:1000].detach().std())
         self.tokens = VisualTokens(self, text.hidden_size, text.num_attention_heads, scale)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -314,7 +314,7 @@ class CrossAttentionFusion(Fusion):
 
 
 def _look(
-    layer: CrossAttention, stock: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    layer: nn.Module, stock: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Before a layer of the encoder: look at the visual tokens among its arguments, if there are any.
 

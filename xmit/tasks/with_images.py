@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from xmit.data.batching import EvaluationStream
-from xmit.data.image_files import ImageSources, find_images, read_source
+from xmit.data.image_files import ImageSources, find_images, image_source
 from xmit.errors import ConfigError, check_choice
 from xmit.tasks.base import Examples, Task
 
@@ -86,7 +86,7 @@ class WithImages(Task):
         return find_images(folders[:1] if self.image_dir else folders, names, ("{name}", *layouts), self.name)
 
     def split_images(self, split: str) -> Sequence[Any]:
-        """The different images of a split, lazily and in the order of its rows."""
+        """All images of a split, lazily, row by row."""
         return () if self.images == "none" else ImageSources(self.table(split), self.image_columns)
 
     def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:
@@ -107,9 +107,9 @@ class WithImages(Task):
         if self.images == "none":
             return self.encode_text(table)
         assert self.image_spec is not None
-        sources = ImageSources(table, self.image_columns)
-        keys = self.image_spec.encode(sources, on_bad=self.on_bad_image)
-        rows = [tuple(keys[i] for i in places) for places in sources.places.tolist()]
+        n = len(self.image_columns)
+        keys = self.image_spec.encode(ImageSources(table, self.image_columns), on_bad=self.on_bad_image)
+        rows = [tuple(keys[i : i + n]) for i in range(0, len(keys), n)]
         good = [i for i, row in enumerate(rows) if None not in row]
         examples = self.encode_text(table if len(good) == len(rows) else table.select(good))
         kept = [tuple(str(key) for key in rows[i]) for i in good]
@@ -137,7 +137,7 @@ class WithImages(Task):
 
         rows = super().preview(language, n, split)
         for column in self.image_columns if self.images != "none" else ():
-            rows = rows.assign(**{column: [open_image(read_source(place)) for place in rows[column]]})  # type: ignore[arg-type]
+            rows = rows.assign(**{column: [open_image(image_source(cell)) for cell in rows[column]]})  # type: ignore[arg-type]
         return rows
 
 

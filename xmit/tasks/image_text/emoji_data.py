@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmit.data.readers import read_jsonl
@@ -49,9 +51,15 @@ def read_emoji(task: Task, split: str) -> dict[str, list[Any]]:
         )
     names = ("annotations.jsonl", "emoji/annotations.jsonl")
     path = find_file(task.data_dir, *names, task=task.name, hub=task.metadata.dataset)
-    rows = read_jsonl(path, ("emoji", "file", "group", "names"))
+    rows = _read(path, path.stat().st_mtime_ns)
     mine = [i for i, emoji in enumerate(rows["emoji"]) if split_of(emoji) == split]
     return {name: [values[i] for i in mine] for name, values in rows.items()}
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, version: int) -> dict[str, list[Any]]:
+    """The file, kept: it holds all languages, and a task of many asks for it once for each."""
+    return read_jsonl(path, ("emoji", "file", "group", "names"))
 
 
 def load_names(task: WithImages, split: str) -> datasets.Dataset:
