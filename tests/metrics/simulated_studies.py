@@ -91,18 +91,19 @@ def false_alarms(n_seeds, seed_sd, studies, systems=8, seed=2):
 
 
 def main(studies=1000, families=4000):
-    """Print both tables."""
-    print("| seeds | scatter of seeds | seeds' share of the variance | coverage | one Satterthwaite t |")
-    print("|---|---|---|---|---|")
+    """Write both tables."""
+    write = sys.stdout.write
+    write("| seeds | scatter of seeds | seeds' share of the variance | coverage | one Satterthwaite t |\n")
+    write("|---|---|---|---|---|\n")
     for n_seeds in SEEDS:
         for name, sd in SEED_SD.items():
             ours, plain, share = coverage(n_seeds, sd, studies)
-            print(f"| {n_seeds} | {name} | {share:.2f} | {ours:.1%} | {plain:.1%} |", flush=True)
-    print("\n| seeds | scatter of seeds | primary | " + " | ".join(TARGETS) + " |\n|---|---|---|---|---|")
+            write(f"| {n_seeds} | {name} | {share:.2f} | {ours:.1%} | {plain:.1%} |\n")
+    write("\n| seeds | scatter of seeds | primary | " + " | ".join(TARGETS) + " |\n|---|---|---|---|---|\n")
     for n_seeds in SEEDS:
-        for name, sd in SEED_SD.items():
-            alarms = false_alarms(n_seeds, sd, families)
-            print(f"| {n_seeds} | {name} | " + " | ".join(f"{v:.1%}" for v in alarms.values()) + " |", flush=True)
+        for name in ("none", "like the items", "dominant"):
+            alarms = false_alarms(n_seeds, SEED_SD[name], families)
+            write(f"| {n_seeds} | {name} | " + " | ".join(f"{v:.1%}" for v in alarms.values()) + " |\n")
 
 
 if __name__ == "__main__":
