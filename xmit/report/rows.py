@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Described:
     resource_class: int | None = None
     in_xlmr: bool = False
     known: bool = False
+    cc100_gib: float | None = None
 
     @property
     def latin(self) -> bool:
@@ -58,6 +60,7 @@ class Described:
         return self.script == "Latn"
 
 
+@functools.cache
 def describe(code: str) -> Described:
     """What is known of a language, without failing for the language of a plug-in task.
 
@@ -71,8 +74,13 @@ def describe(code: str) -> Described:
     except LanguageNotFoundError:
         return Described(code, code)
     return Described(
-        code, found.name, found.script, found.family, found.resource_class, bool(found.in_xlmr), known=True
+        code, found.name, found.script, found.family, found.resource_class, bool(found.in_xlmr), True, found.cc100_gib
     )
+
+
+def pretraining_size(code: str) -> float | None:
+    """GiB of a language's text that XLM-R was trained on; None where there was none or it is not known."""
+    return describe(code).cc100_gib
 
 
 def by_resources(codes: Iterable[str]) -> list[Described]:

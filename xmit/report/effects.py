@@ -1,0 +1,250 @@
+"""Every difference to the baseline that the report shows, with its interval and, where it is tested, its test.
+
+A difference is taken in the same seed and language (and item, where item scores are known) before anything is
+averaged; :mod:`xmit.metrics.inference` says how sure it is. Two kinds of families are tested, Holm's correction within
+each: the *primary* one has a test for every intermediate, of the mean over all pairs of a target and a low-resource
+language; a *secondary* one for every target has a test for every intermediate, of the mean over the target's zero-shot
+languages. Groups of languages and single languages get intervals and no tests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xmit.metrics.inference import Contribution, Effect, ItemScores, Paired, contribution, effect, holm
+from xmit.metrics.inference import pair_items, pair_scores
+from xmit.report.rows import (
+    BASELINE,
+    NAN,
+    UNIT,
+    Missing,
+    SourceLanguage,
+    checked,
+    describe,
+    grid,
+    main_scores,
+    pretraining_size,
+    source_of,
+)
+
+LOW_RESOURCE = (0, 1, 2)
+LEVEL = 0.05
+"""Where a test's corrected p value is at most this, the effect is marked."""
+KAPPA = "consistency/fleiss_kappa"
+
+Items = Callable[[Mapping[str, Any]], ItemScores | None]
+"""Gives the item scores of a cell (a mapping with the keys of the unit and ``intermediate``), or None if there are none."""
+
+COLUMNS = (
+    "study", "encoder", "scope", "intermediate", "target", "group", "estimate", "low", "high", "p", "p_holm", "family",
+    "seeds", "n_pairs", "n_seeds", "n_items", "se_seeds", "se_items", "kind", "reason",
+)  # fmt: skip
+
+
+def no_items(_: Mapping[str, Any]) -> None:
+    """No item scores are known: intervals cover the seeds alone, and nothing is tested."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Languages that are averaged: a scope of the table, the group's name and who belongs to it."""
+
+    scope: str
+    name: str
+    has: Callable[[str], bool]
+
+
+def effects(
+    rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = (), items: Items = no_items
+) -> pd.DataFrame:
+    """Every effect of an intermediate, as a tidy table.
+
+    Args:
+        rows: Tidy result rows.
+        source_language: The language that was trained on; it is in no group of languages.
+        missing: Cells that the study lists as missing.
+        items: Gives each cell's item scores.
+
+    Returns:
+        One row an effect, in the columns :data:`COLUMNS`. ``scope`` is
+
+        - ``low-resource``, ``zero-shot``, ``class``, ``pre-training``, ``language``: a mean over all pairs of a target
+          and a language of the ``group``, with an empty ``target``;
+        - ``target low-resource``, ``target zero-shot``, ``target language``: the like within one target;
+        - ``kappa`` and ``target kappa``: Fleiss' κ of the answers over languages;
+        - ``slope``: change of the difference with ten times as much pre-training text, over the languages that XLM-R
+          saw, the mean over targets taken in each.
+
+        ``estimate``, ``low``, ``high`` are fractions; ``seeds`` holds the estimate seed by seed; ``p_holm`` is there
+        for members of a ``family``.
+    """
+    rows = checked(rows)
+    scores = main_scores(rows)
+    cells = grid(scores, missing)
+    kappa = _by_cell(rows[(rows["role"] == "target") & (rows["split"] == "test") & (rows["metric"] == KAPPA)], UNIT[:-1])
+    values = _by_cell(scores, UNIT)
+    table: list[dict[str, Any]] = []
+    for (study, encoder), part in cells.groupby(["study", "encoder"], sort=False):
+        codes = sorted(set(scores[(scores["study"] == study) & (scores["encoder"] == encoder)]["language"]))
+        units = list(dict.fromkeys(part[UNIT].itertuples(index=False, name=None)))
+        names = [n for n in dict.fromkeys(part["intermediate"]) if n != BASELINE]
+        found = {name: _Found(name) for name in names}
+        for unit in units:
+            base_items = items({**dict(zip(UNIT, unit, strict=True)), "intermediate": BASELINE})
+            for name in names:
+                paired = _pair(unit, name, values, items, base_items)
+                agreeing = pair_scores(
+                    unit[3], kappa.get((*unit[:-1], name), {}), kappa.get((*unit[:-1], BASELINE), {})
+                )
+                found[name].add(unit, paired, agreeing, source_of(source_language, unit[3]), codes)
+        lines = [line for name in names for line in found[name].lines()]
+        table += _corrected([{"study": study, "encoder": encoder, **line} for line in lines])
+    return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def _by_cell(rows: pd.DataFrame, unit: list[str]) -> dict[tuple[Any, ...], dict[tuple[int, str], float]]:
+    """By unit and intermediate, the scores by seed and language."""
+    rows = rows[rows["value"].notna()]
+    return {
+        key: dict(zip(zip(part["seed"].tolist(), part["language"], strict=True), part["value"].tolist(), strict=True))
+        for key, part in rows.groupby([*unit, "intermediate"], sort=False)
+    }
+
+
+def _pair(
+    unit: tuple[Any, ...], name: str, values: Mapping[Any, Any], items: Items, base_items: ItemScores | None
+) -> Paired:
+    """The differences of one cell to its baseline, item by item where both have item scores."""
+    ours = items({**dict(zip(UNIT, unit, strict=True)), "intermediate": name}) if base_items else None
+    if ours and base_items:
+        return pair_items(unit[3], ours, base_items)
+    return pair_scores(unit[3], values.get((*unit, name), {}), values.get((*unit, BASELINE), {}))
+
+
+class _Found:
+    """Collects what one intermediate adds to each effect, target by target, without keeping the items."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pooled: dict[tuple[str, str], list[Contribution]] = {}
+        self.single: list[dict[str, Any]] = []
+        self.kappas: list[Contribution] = []
+        self.paired: list[tuple[Paired, str]] = []
+        self.absent: list[str] = []
+
+    def add(self, unit: tuple[Any, ...], paired: Paired, kappa: Paired, source: str, codes: Collection[str]) -> None:
+        target = unit[3]
+        if not len(paired.languages) or np.isnan(paired.means).all():
+            self.absent.append(target)
+        for group in _groups(codes):
+            chosen = [c for c in paired.languages if c != source and group.has(c)]
+            part = contribution(paired, chosen)
+            self.pooled.setdefault((group.scope, group.name), []).append(part)
+            if group.scope in ("low-resource", "zero-shot", "language"):
+                if group.scope != "language" or part.n_pairs:
+                    self.single.append(self._line(f"target {group.scope}", group.name, [part], target))
+        part = contribution(kappa)
+        if part.n_pairs:
+            self.kappas.append(part)
+            self.single.append(self._line("target kappa", "κ", [part], target))
+        self.paired.append((replace(paired, items=None), source))
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        for (scope, group), parts in self.pooled.items():
+            yield self._line(scope, group, parts)
+        yield self._line("slope", "log10 GiB", [_slopes(self.paired)])
+        if self.kappas:
+            yield self._line("kappa", "κ", self.kappas)
+        yield from self.single
+
+    def _line(self, scope: str, group: str, parts: list[Contribution], target: str = "") -> dict[str, Any]:
+        found: Effect = effect(parts)
+        reason = found.reason
+        if scope in ("low-resource", "zero-shot") and self.absent:
+            reason = "; ".join(filter(None, [reason, f"nothing to compare on {', '.join(self.absent)}"]))
+        if "kappa" in scope or scope == "slope":  # no items stand behind one value a seed: that is no lack
+            reason = "" if found.kind == "seeds" else reason
+        return {
+            "scope": scope,
+            "intermediate": self.name,
+            "target": target,
+            "group": group,
+            **{k: getattr(found, k) for k in ("estimate", "low", "high", "p", "se_seeds", "se_items", "kind")},
+            **{k: getattr(found, k) for k in ("n_pairs", "n_seeds", "n_items")},
+            "seeds": _by_seed(parts),
+            "reason": reason,
+        }
+
+
+def _groups(codes: Collection[str]) -> Iterator[_Group]:
+    known = {code: describe(code) for code in codes}
+    yield _Group("low-resource", "low-resource", lambda c: known[c].resource_class in LOW_RESOURCE)
+    yield _Group("zero-shot", "zero-shot", lambda _: True)
+    for number in sorted({d.resource_class for d in known.values() if d.resource_class is not None}):
+        yield _Group("class", str(number), lambda c, n=number: known[c].resource_class == n)  # type: ignore[misc]
+    yield _Group("pre-training", "seen", lambda c: known[c].known and known[c].in_xlmr)
+    yield _Group("pre-training", "unseen", lambda c: known[c].known and not known[c].in_xlmr)
+    for code in codes:
+        yield _Group("language", code, lambda c, one=code: c == one)  # type: ignore[misc]
+
+
+def _by_seed(parts: list[Contribution]) -> tuple[float, ...]:
+    """The mean over all pairs in each seed that has all of them."""
+    parts = [p for p in parts if p.n_pairs]
+    if not parts:
+        return ()
+    pairs = sum(p.n_pairs for p in parts)
+    totals = [{s: float(v) for s, v in zip(p.seeds, p.total, strict=True) if not math.isnan(v)} for p in parts]
+    seeds = sorted(set.intersection(*map(set, totals)))
+    return tuple(sum(t[seed] for t in totals) / pairs for seed in seeds)
+
+
+def _slopes(paired: list[tuple[Paired, str]]) -> Contribution:
+    """In each seed the least-squares slope of the languages' differences on log10 of their pre-training text."""
+    seeds = sorted(set.intersection(*(set(p.seeds) for p, _ in paired if len(p.languages)))) if any(
+        len(p.languages) for p, _ in paired
+    ) else []  # fmt: skip
+    slopes = []
+    for seed in seeds:
+        by_language: dict[str, list[float]] = {}
+        for p, source in paired:
+            if not len(p.languages):
+                continue
+            for code, value in zip(p.languages, p.means[p.seeds.index(seed)], strict=True):
+                if code != source and pretraining_size(code) is not None and not math.isnan(value):
+                    by_language.setdefault(code, []).append(float(value))
+        x = np.log10([float(pretraining_size(code) or NAN) for code in by_language])
+        y = np.array([np.mean(v) for v in by_language.values()])
+        centred = x - x.mean() if len(x) else x
+        spread = float(centred @ centred)
+        slopes.append(float(centred @ y) / spread if spread > 0 else NAN)
+    # NaN where fewer than two languages have a size
+    return Contribution("", tuple(seeds), np.array(slopes), None, int(bool(slopes) and not all(map(math.isnan, slopes))))
+
+
+def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Name the families and correct within each."""
+    families: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        line |= {"family": "", "p_holm": NAN}
+        if line["scope"] == "low-resource":
+            families.setdefault("primary", []).append(line)
+        elif line["scope"] == "target zero-shot":
+            families.setdefault(f"secondary: {line['target']}", []).append(line)
+        else:
+            line["p"] = NAN
+    for name, members in families.items():
+        for line, p in zip(members, holm([m["p"] for m in members]), strict=True):
+            line |= {"family": name, "p_holm": p}
+    return lines
+
+
+def mark(p_holm: float) -> str:
+    """An asterisk where the corrected p value is at most :data:`LEVEL`."""
+    return "*" if p_holm <= LEVEL else ""
