@@ -190,9 +190,9 @@ def _item_variance(residuals: Floats, crossed: bool) -> tuple[float, float]:
 
 
 def _half_width(parts: Sequence[tuple[float, float]], alpha: float) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # the quantile itself: scipy.stats checks arguments for longer than it computes
 
-    return math.sqrt(sum(v * float(t.isf(alpha / 2, n)) ** 2 for v, n in parts if v))
+    return math.sqrt(sum(v * float(stdtrit(n, alpha / 2)) ** 2 for v, n in parts if v))
 
 
 def _p_value(distance: float, parts: Sequence[tuple[float, float]]) -> float:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xmit.metrics.inference import Contribution, Effect, ItemScores, Paired, contribution, effect, holm
-from xmit.metrics.inference import pair_items, pair_scores
+from xmit.metrics.inference import Effect, effect, holm
+from xmit.metrics.paired import Contribution, ItemScores, Paired, contribution, pair_items, pair_scores
 from xmit.report.rows import (
+    ALL,
     BASELINE,
     NAN,
     UNIT,
@@ -31,19 +32,22 @@ from xmit.report.rows import (
     main_scores,
     pretraining_size,
     source_of,
+    untrained,
 )
 
 LOW_RESOURCE = (0, 1, 2)
 LEVEL = 0.05
 """Where a test's corrected p value is at most this, the effect is marked."""
+WITHIN = ("low-resource", "zero-shot", ALL, "language")
+"""The groups of languages that are averaged within each target, too."""
 KAPPA = "consistency/fleiss_kappa"
 
 Items = Callable[[Mapping[str, Any]], ItemScores | None]
 """Gives the item scores of a cell (a mapping with the keys of the unit and ``intermediate``), or None if there are none."""
 
 COLUMNS = (
-    "study", "encoder", "scope", "intermediate", "target", "group", "estimate", "low", "high", "p", "p_holm", "family",
-    "seeds", "n_pairs", "n_seeds", "n_items", "se_seeds", "se_items", "kind", "reason",
+    "study", "encoder", "scope", "intermediate", "target", "benchmark_version", "group", "estimate", "low", "high", "p", "p_holm", "family",
+    "seeds", "seed_numbers", "n_pairs", "n_seeds", "n_items", "se_seeds", "se_items", "kind", "reason",
 )  # fmt: skip
 
 
@@ -75,13 +79,13 @@ def effects(
         One row an effect, in the columns :data:`COLUMNS`. ``scope`` is
 
         - ``low-resource``, ``zero-shot``, ``class``, ``pre-training``, ``language``: a mean over all pairs of a target
-          and a language of the ``group``, with an empty ``target``;
-        - ``target low-resource``, ``target zero-shot``, ``target language``: the like within one target;
+          and a zero-shot language of the ``group``, with an empty ``target``; ``all`` has the source language, too;
+        - ``target low-resource``, ``target zero-shot``, ``target all``, ``target language``: within one target;
         - ``kappa`` and ``target kappa``: Fleiss' κ of the answers over languages;
         - ``slope``: change of the difference with ten times as much pre-training text, over the languages that XLM-R
           saw, the mean over targets taken in each.
 
-        ``estimate``, ``low``, ``high`` are fractions; ``seeds`` holds the estimate seed by seed; ``p_holm`` is there
+        ``estimate``, ``low``, ``high`` are fractions; ``seeds`` holds the estimate of each seed, ``seed_numbers`` which they are; ``p_holm`` is there
         for members of a ``family``.
     """
     rows = checked(rows)
@@ -95,13 +99,13 @@ def effects(
         units = list(dict.fromkeys(part[UNIT].itertuples(index=False, name=None)))
         names = [n for n in dict.fromkeys(part["intermediate"]) if n != BASELINE]
         found = {name: _Found(name) for name in names}
+        alone = untrained(part)
         for unit in units:
             base_items = items({**dict(zip(UNIT, unit, strict=True)), "intermediate": BASELINE})
             for name in names:
-                paired = _pair(unit, name, values, items, base_items)
-                agreeing = pair_scores(
-                    unit[3], kappa.get((*unit[:-1], name), {}), kappa.get((*unit[:-1], BASELINE), {})
-                )
+                paired = _pair(unit, name, values, items, base_items, unit in alone)
+                sides = (kappa.get((*unit[:-1], who), {}) for who in (name, BASELINE))
+                agreeing = pair_scores(unit[3], *sides, untrained=unit in alone)
                 found[name].add(unit, paired, agreeing, source_of(source_language, unit[3]), codes)
         lines = [line for name in names for line in found[name].lines()]
         table += _corrected([{"study": study, "encoder": encoder, **line} for line in lines])
@@ -118,13 +122,19 @@ def _by_cell(rows: pd.DataFrame, unit: list[str]) -> dict[tuple[Any, ...], dict[
 
 
 def _pair(
-    unit: tuple[Any, ...], name: str, values: Mapping[Any, Any], items: Items, base_items: ItemScores | None
+    unit: tuple[Any, ...],
+    name: str,
+    values: Mapping[Any, Any],
+    items: Items,
+    base_items: ItemScores | None,
+    alone: bool,
 ) -> Paired:
     """The differences of one cell to its baseline, item by item where both have item scores."""
     ours = items({**dict(zip(UNIT, unit, strict=True)), "intermediate": name}) if base_items else None
     if ours and base_items:
-        return pair_items(unit[3], ours, base_items)
-    return pair_scores(unit[3], values.get((*unit, name), {}), values.get((*unit, BASELINE), {}))
+        return pair_items(unit[3], ours, base_items, untrained=alone)
+    sides = (values.get((*unit, who), {}) for who in (name, BASELINE))
+    return pair_scores(unit[3], *sides, untrained=alone)
 
 
 class _Found:
@@ -143,16 +153,15 @@ class _Found:
         if not len(paired.languages) or np.isnan(paired.means).all():
             self.absent.append(target)
         for group in _groups(codes):
-            chosen = [c for c in paired.languages if c != source and group.has(c)]
+            chosen = [c for c in paired.languages if (c != source or group.scope == ALL) and group.has(c)]
             part = contribution(paired, chosen)
             self.pooled.setdefault((group.scope, group.name), []).append(part)
-            if group.scope in ("low-resource", "zero-shot", "language"):
-                if group.scope != "language" or part.n_pairs:
-                    self.single.append(self._line(f"target {group.scope}", group.name, [part], target))
+            if group.scope in WITHIN and (group.scope != "language" or part.n_pairs):
+                self.single.append(self._line(f"target {group.scope}", group.name, [part], unit))
         part = contribution(kappa)
         if part.n_pairs:
             self.kappas.append(part)
-            self.single.append(self._line("target kappa", "κ", [part], target))
+            self.single.append(self._line("target kappa", "κ", [part], unit))
         self.paired.append((replace(paired, items=None), source))
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -163,9 +172,9 @@ class _Found:
             yield self._line("kappa", "κ", self.kappas)
         yield from self.single
 
-    def _line(self, scope: str, group: str, parts: list[Contribution], target: str = "") -> dict[str, Any]:
+    def _line(self, scope: str, group: str, parts: list[Contribution], unit: tuple[Any, ...] = ("",) * 5) -> dict[str, Any]:
         found: Effect = effect(parts)
-        reason = found.reason
+        seeds, reason = _by_seed(parts), found.reason
         if scope in ("low-resource", "zero-shot") and self.absent:
             reason = "; ".join(filter(None, [reason, f"nothing to compare on {', '.join(self.absent)}"]))
         if "kappa" in scope or scope == "slope":  # no items stand behind one value a seed: that is no lack
@@ -173,11 +182,13 @@ class _Found:
         return {
             "scope": scope,
             "intermediate": self.name,
-            "target": target,
+            "target": unit[3],
+            "benchmark_version": unit[2],
             "group": group,
             **{k: getattr(found, k) for k in ("estimate", "low", "high", "p", "se_seeds", "se_items", "kind")},
             **{k: getattr(found, k) for k in ("n_pairs", "n_seeds", "n_items")},
-            "seeds": _by_seed(parts),
+            "seeds": tuple(seeds.values()),
+            "seed_numbers": tuple(seeds),
             "reason": reason,
         }
 
@@ -186,6 +197,7 @@ def _groups(codes: Collection[str]) -> Iterator[_Group]:
     known = {code: describe(code) for code in codes}
     yield _Group("low-resource", "low-resource", lambda c: known[c].resource_class in LOW_RESOURCE)
     yield _Group("zero-shot", "zero-shot", lambda _: True)
+    yield _Group(ALL, ALL, lambda _: True)
     for number in sorted({d.resource_class for d in known.values() if d.resource_class is not None}):
         yield _Group("class", str(number), lambda c, n=number: known[c].resource_class == n)  # type: ignore[misc]
     yield _Group("pre-training", "seen", lambda c: known[c].known and known[c].in_xlmr)
@@ -194,15 +206,15 @@ def _groups(codes: Collection[str]) -> Iterator[_Group]:
         yield _Group("language", code, lambda c, one=code: c == one)  # type: ignore[misc]
 
 
-def _by_seed(parts: list[Contribution]) -> tuple[float, ...]:
+def _by_seed(parts: list[Contribution]) -> dict[int, float]:
     """The mean over all pairs in each seed that has all of them."""
     parts = [p for p in parts if p.n_pairs]
     if not parts:
-        return ()
+        return {}
     pairs = sum(p.n_pairs for p in parts)
     totals = [{s: float(v) for s, v in zip(p.seeds, p.total, strict=True) if not math.isnan(v)} for p in parts]
     seeds = sorted(set.intersection(*map(set, totals)))
-    return tuple(sum(t[seed] for t in totals) / pairs for seed in seeds)
+    return {seed: sum(t[seed] for t in totals) / pairs for seed in seeds}
 
 
 def _slopes(paired: list[tuple[Paired, str]]) -> Contribution:
@@ -236,13 +248,64 @@ def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if line["scope"] == "low-resource":
             families.setdefault("primary", []).append(line)
         elif line["scope"] == "target zero-shot":
-            families.setdefault(f"secondary: {line['target']}", []).append(line)
+            families.setdefault(" ".join(["secondary:", line["target"], line["benchmark_version"]]).strip(), []).append(line)
         else:
             line["p"] = NAN
     for name, members in families.items():
         for line, p in zip(members, holm([m["p"] for m in members]), strict=True):
             line |= {"family": name, "p_holm": p}
     return lines
+
+
+PRIMARY = ("low-resource", "zero-shot", "unseen", "kappa", "slope")
+
+
+def primary_table(found: pd.DataFrame) -> pd.DataFrame:
+    """The primary endpoint and what stands beside it, a row for every intermediate, the largest difference first.
+
+    Args:
+        found: From :func:`effects`.
+
+    Returns:
+        Columns ``study``, ``encoder``, ``intermediate``, ``p``, ``p_holm``, ``seeds`` (the primary endpoint seed by
+        seed), ``n_seeds``, ``n_targets`` and, for each of :data:`PRIMARY`, the estimate under its name and with
+        ``_low``, ``_high``, ``_kind`` and ``_pairs``; ``note``.
+    """
+    over_all = found[found["target"] == ""]
+    scope = over_all["scope"].where(over_all["scope"] != "pre-training", over_all["group"])
+    table = []
+    for key, part in over_all.assign(scope=scope).groupby(["study", "encoder", "intermediate"], sort=False):
+        by_scope = {str(line["scope"]): line for line in part.to_dict("records")}
+        row: dict[str, Any] = dict(zip(("study", "encoder", "intermediate"), key, strict=True))
+        for name in PRIMARY:
+            line = by_scope.get(name, {})
+            row |= {name: line.get("estimate", NAN), f"{name}_kind": line.get("kind", "none")}
+            row |= {f"{name}_low": line.get("low", NAN), f"{name}_high": line.get("high", NAN)}
+            row |= {f"{name}_pairs": line.get("n_pairs", 0)}
+        first = by_scope["low-resource"]
+        row |= {k: first[k] for k in ("p", "p_holm", "seeds", "n_seeds")}
+        targets = found[(found["intermediate"] == key[2]) & (found["scope"] == "target low-resource")]
+        same = (targets["study"] == key[0]) & (targets["encoder"] == key[1]) & (targets["n_pairs"] > 0)
+        row |= {"n_targets": int(same.sum()), "note": first["reason"]}
+        table.append(row)
+    names = [n for name in PRIMARY for n in (name, *(f"{name}_{k}" for k in ("low", "high", "kind", "pairs")))]
+    columns = ["study", "encoder", "intermediate", *names, "p", "p_holm", "seeds", "n_seeds", "n_targets", "note"]
+    frame = pd.DataFrame(table, columns=columns)
+    return frame.sort_values("low-resource", ascending=False, kind="stable", ignore_index=True)
+
+
+def tests_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Every test of every family, the primary one first.
+
+    Args:
+        found: From :func:`effects`.
+    """
+    tested = found[found["family"] != ""]
+    order = tested["family"].map(lambda name: name != "primary")
+    chosen = tested.assign(order=order).sort_values(["study", "encoder", "order", "family", "p"], kind="stable")
+    keep = ["study", "encoder", "family", "intermediate", "group", "estimate", "low", "high", "p", "p_holm"]
+    keep += ["n_pairs", "n_seeds", "n_items", "se_seeds", "se_items", "kind", "reason"]
+    return chosen[keep].rename(columns={"reason": "note"}).reset_index(drop=True)
 
 
 def mark(p_holm: float) -> str:

@@ -187,6 +187,17 @@ def grid(scores: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
     return pd.DataFrame(table, columns=[*UNIT, "intermediate", "seeds", "missing_seeds", "why_missing"])
 
 
+def untrained(cells: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """The units whose baseline needs no training, so that its one seed stands beside every seed.
+
+    Args:
+        cells: Rows from :func:`grid`.
+    """
+    base = cells[cells["intermediate"] == BASELINE]
+    single = base[(base["seeds"].map(len) == 1) & (base["missing_seeds"].map(len) == 0)][UNIT]
+    return set(single.itertuples(index=False, name=None))
+
+
 def differences(scores: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Differences to the baseline in the same seed and language.
 
@@ -200,8 +211,7 @@ def differences(scores: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         ``scores`` of the other intermediates with the columns ``baseline`` and ``delta``, where both
         have a score.
     """
-    base = cells[cells["intermediate"] == BASELINE]
-    single = base[(base["seeds"].map(len) == 1) & (base["missing_seeds"].map(len) == 0)][UNIT]
+    single = pd.DataFrame(sorted(untrained(cells)), columns=UNIT, dtype=object)
     is_base = scores["intermediate"] == BASELINE
     baseline = scores[is_base][[*UNIT, "seed", "language", "value"]].rename(columns={"value": "baseline"})
     others = scores[~is_base].merge(single.assign(single=True), on=UNIT, how="left")

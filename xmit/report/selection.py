@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from xmit.metrics.inference import effect
+from xmit.metrics.paired import Contribution
+from xmit.report.effects import effects
 from xmit.report.rows import (
     BASELINE,
     NAN,
@@ -13,7 +18,6 @@ from xmit.report.rows import (
     Missing,
     SourceLanguage,
     checked,
-    differences,
     grid,
     main_scores,
     over_seeds,
@@ -22,9 +26,11 @@ from xmit.report.rows import (
     summarise,
 )
 
+DELTAS = {"all": "delta_mean", "zero-shot": "delta_zero_shot", "low-resource": "delta_low_resource"}
+"""By scope the column of the difference to the baseline."""
 COLUMNS = (
-    "study", "encoder", "target", "intermediate", "dev", "dev_baseline", "candidates", "mean", "delta_mean",
-    "delta_zero_shot", "delta_low_resource", "n_seeds", "note",
+    "study", "encoder", "target", "intermediate", "dev", "dev_baseline", "candidates", "mean",
+    *(f"{delta}{end}" for delta in DELTAS.values() for end in ("", "_low", "_high", "_kind")), "n_seeds", "note",
 )  # fmt: skip
 
 
@@ -40,53 +46,78 @@ def dev_scores(rows: pd.DataFrame, source_language: SourceLanguage = "en") -> pd
     return chosen[chosen["language"] == sources].reset_index(drop=True)
 
 
-def best_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()) -> pd.DataFrame:
+def best_table(
+    rows: pd.DataFrame,
+    *,
+    source_language: SourceLanguage = "en",
+    missing: Missing = (),
+    found: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """For every target the intermediate with the highest source-language validation score, and its test scores.
 
     No target-language data and no test score take part in the choice. The baseline is no candidate: its own
     validation score stands beside, so that it can be seen where no intermediate would have been chosen at all. Of
-    equal scores the first name wins. Only seeds that all candidates have are compared.
+    equal scores the first name wins. Only seeds that all candidates have are compared. The chosen runs are those
+    tested, so what is luck of the seeds in both splits is chosen, too.
 
     Args:
         rows: Tidy result rows.
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
+        found: The differences from :func:`~xmit.report.effects.effects`, if they are there already.
 
     Returns:
         One row a study, encoder and target: ``intermediate`` (empty where none can be chosen), ``dev`` and
         ``dev_baseline`` (means over seeds), ``candidates``; on test ``mean`` over all languages, ``delta_mean``,
-        ``delta_zero_shot`` and ``delta_low_resource`` to the baseline, ``n_seeds``; ``note``. Last for each study and
-        encoder a row with an empty target: the means over the targets where one was chosen.
+        ``delta_zero_shot`` and ``delta_low_resource`` to the baseline with their intervals (``…_low``, ``…_high``,
+        ``…_kind``), ``n_seeds``; ``note``. Last for each study and encoder a row with an empty target: the means over
+        the targets where one was chosen, each target counted alike; its interval covers the seeds alone.
     """
     rows = checked(rows)
     scores = main_scores(rows)
     cells = grid(scores, missing)
-    gains = differences(scores, cells)
+    if found is None:
+        found = effects(rows, source_language=source_language, missing=missing)
     dev = dev_scores(rows, source_language)
+    by_cell = {
+        (line["study"], line["encoder"], line["benchmark_version"], line["target"], line["intermediate"], scope): line
+        for scope in DELTAS
+        for line in found[found["scope"] == f"target {scope}"].to_dict("records")
+    }
     table: list[dict[str, Any]] = []
     for (study, encoder), part in cells.groupby(["study", "encoder"], sort=False):
-        lines = []
+        lines: list[dict[str, Any]] = []
+        chosen: list[dict[str, Mapping[Any, Any]]] = []
         for unit in dict.fromkeys(part[UNIT].itertuples(index=False, name=None)):
             key = dict(zip(UNIT, unit, strict=True))
             source = source_of(source_language, key["target"])
-            known = selected(dev, study=study, encoder=encoder, target=key["target"], metric=key["metric"])
-            name, choice = _choose(known, part)
-            here = {"study": study, "encoder": encoder, "target": key["target"], "intermediate": name, **choice}
-            level = summarise(over_seeds(selected(scores, **key, intermediate=name), "value"), source)
-            gained = selected(gains, **key, intermediate=name)
-            gain = summarise(over_seeds(gained, "delta"), source)
-            here |= {
-                "mean": level["mean"] if name else NAN,
-                "delta_mean": gain["mean"],
-                "delta_zero_shot": gain["zero_shot_mean"],
-                "delta_low_resource": gain["low_resource_mean"],
-                "n_seeds": gained["seed"].nunique(),
-            }
-            lines.append(here)
+            name, choice = _choose(selected(dev, **key), part)
+            level = over_seeds(selected(scores, **key, intermediate=name), "value")
+            gained = {scope: by_cell.get((*unit[:4], name, scope), {}) for scope in DELTAS}
+            lines.append(
+                {
+                    **{k: key[k] for k in ("study", "encoder", "target")},
+                    "intermediate": name,
+                    **choice,
+                    "mean": summarise(level, source)["mean"] if name else NAN,
+                    **_deltas(gained),
+                    "n_seeds": gained["all"].get("n_seeds", 0),
+                }
+            )
+            chosen += [gained] if name else []
         table += lines
         if len(lines) > 1:
-            table.append(_over_targets(str(study), str(encoder), lines))
+            table.append({"study": study, "encoder": encoder, **_over_targets(lines, chosen)})
     return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def _deltas(lines: Mapping[str, Mapping[Any, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for scope, name in DELTAS.items():
+        line = lines[scope]
+        row |= {name: line.get("estimate", NAN), f"{name}_kind": line.get("kind", "none")}
+        row |= {f"{name}_{end}": line.get(end, NAN) for end in ("low", "high")}
+    return row
 
 
 def _choose(dev: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, dict[str, Any]]:
@@ -116,12 +147,27 @@ def _choose(dev: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, dict[str, Any]
     return name, {**choice, "note": "; ".join(notes)}
 
 
-def _over_targets(study: str, encoder: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    chosen = pd.DataFrame([line for line in lines if line["intermediate"]], columns=list(COLUMNS))
-    row: dict[str, Any] = {"study": study, "encoder": encoder, "target": "", "intermediate": ""}
-    for key in ("dev", "dev_baseline", "mean", "delta_mean", "delta_zero_shot", "delta_low_resource"):
-        row[key] = float(chosen[key].astype(float).mean()) if len(chosen) else NAN
-    row |= {"candidates": 0, "n_seeds": int(chosen["n_seeds"].min()) if len(chosen) else 0}
-    low = int(chosen["delta_low_resource"].notna().sum())
-    row["note"] = f"mean over {len(chosen)} of {len(lines)} targets; low-resource over {low}"
+def _over_targets(lines: list[dict[str, Any]], chosen: list[dict[str, Mapping[Any, Any]]]) -> dict[str, Any]:
+    """The mean over targets, each counted alike, with an interval over the seeds."""
+    known = [line for line in lines if line["intermediate"]]
+    row: dict[str, Any] = {"target": "", "intermediate": "", "candidates": 0}
+    for key in ("dev", "dev_baseline", "mean"):
+        row[key] = sum(line[key] for line in known) / len(known) if known else NAN
+    found = {}
+    for scope in DELTAS:
+        parts = [g[scope] for g in chosen if g[scope].get("n_pairs")]
+        seeds = [dict(zip(p["seed_numbers"], p["seeds"], strict=True)) for p in parts]
+        common = sorted(set.intersection(*map(set, seeds))) if seeds else []
+        means = np.array([np.mean([s[n] for s in seeds]) for n in common])
+        over_all = effect([Contribution("", tuple(common), means, None, int(len(common) > 0))])
+        # the estimate is that of all seeds, also of those that not all targets have
+        estimate = float(np.mean([p["estimate"] for p in parts])) if parts else NAN
+        shift = estimate - over_all.estimate
+        found[scope] = {
+            "estimate": estimate, "low": over_all.low + shift, "high": over_all.high + shift, "kind": over_all.kind,
+            "n_seeds": len(common), "n_targets": len(parts),
+        }  # fmt: skip
+    row |= _deltas(found) | {"n_seeds": found["all"]["n_seeds"]}
+    low = found["low-resource"]["n_targets"]
+    row["note"] = f"mean over {len(known)} of {len(lines)} targets, low-resource over {low}"
     return row
