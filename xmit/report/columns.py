@@ -38,6 +38,7 @@ class Shown:
         numeric: Which columns hold numbers.
         rows: The cells, each row with the number of its note or 0.
         notes: The notes, numbered from 1.
+        effects: For figures, the tidy effects that the table was made of.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Shown:
     numeric: list[bool]
     rows: list[tuple[list[Cell], int]]
     notes: list[str] = field(default_factory=list)
+    effects: pd.DataFrame | None = None
 
     @property
     def name_column(self) -> int:

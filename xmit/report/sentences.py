@@ -39,7 +39,8 @@ def sentences_of(primary: pd.DataFrame) -> list[str]:
     known = primary[primary[which].notna()].sort_values(which, ascending=False, kind="stable")
     if not len(known):
         return [f"No result of the baseline {BASELINE!r} can be compared, so the effect is not known."]
-    return [_effect(known, which, among), _consistency(known, which)]
+    named = _named(known, which)
+    return [_effect(known, named, which, among), _consistency(named, _name(named, known))]
 
 
 def seeds_note(rows: pd.DataFrame, primary: pd.DataFrame | None = None) -> str:
@@ -89,13 +90,21 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _effect(known: pd.DataFrame, which: str, among: str) -> str:
+def _named(known: pd.DataFrame, which: str) -> dict[Any, Any]:
+    """The intermediate that the sentences name: the best that is shown to help, else the worst, else the farthest."""
+    lines = known.to_dict("records")
+    clear = [line for line in lines if line["p_holm"] <= LEVEL] if which == "low-resource" else []
+    if clear:
+        return clear[0] if clear[0][which] > 0 else clear[-1]
+    return max(lines, key=lambda line: abs(line[which]))
+
+
+def _effect(known: pd.DataFrame, named: Mapping[Any, Any], which: str, among: str) -> str:
     """Which intermediate helps, by how much and how surely."""
     lines = known.to_dict("records")
     tested = [line for line in lines if which == "low-resource" and not pd.isna(line["p_holm"])]
     better = [line for line in tested if line["p_holm"] <= LEVEL and line[which] > 0]
     worse = [line for line in tested if line["p_holm"] <= LEVEL and line[which] < 0]
-    named = better[0] if better else worse[-1] if worse else max(lines, key=lambda line: abs(line[which]))
     numbers = f"{_name(named, known)} {_numbers(named, which)}"
     of = count(len(lines), "intermediate")
     if better:
@@ -132,17 +141,14 @@ def _name(line: Mapping[Any, Any], known: pd.DataFrame) -> str:
     return f"{line['intermediate']} ({line['encoder']} {line['study']})" if twice else str(line["intermediate"])
 
 
-def _consistency(known: pd.DataFrame, which: str) -> str:
+def _consistency(best: Mapping[Any, Any], name: str) -> str:
     """Whether the same question gets the same answer, and what happens to languages that pre-training did not see."""
-    best = known.to_dict("records")[0]
-    name = _name(best, known)
     if pd.isna(best["kappa"]):
         said = "Whether answers agree more over languages cannot be told: no target has the same items in all of them"
     else:
         low, high = best["kappa_low"], best["kappa_high"]
-        way = "neither more nor less" if pd.isna(low) or low <= 0 <= high else "more" if low > 0 else "less"
+        way = "more" if low > 0 else "less" if high < 0 else "not shown to be more or less"
         within = "" if pd.isna(low) else f", interval {signed_ratio(low)} to {signed_ratio(high)} over seeds alone"
-        way = "not known to be more or less" if pd.isna(low) else way
         over = count(int(best["kappa_pairs"]), "target")
         said = f"After {name} answers are {way} consistent over languages (Fleiss' κ {signed_ratio(best['kappa'])}{within}, {over})"
     if pd.isna(best["unseen"]):

@@ -223,8 +223,8 @@ def all_tables(
     found = effects(rows, **options, items=items)
     summary = summary_table(rows, **options, found=found)
     yield shown("summary", "All measures", summary, SUMMARY)
+    yield shown("primary", "Difference to the baseline over all targets", primary_table(found), PRIMARY)
     if len(found):
-        yield shown("primary", "Difference to the baseline over all targets", primary_table(found), PRIMARY)
         yield best_shown(best_table(rows, **options, found=found))
         yield shown("tests", "Families of tests", intervals(tests_table(found)), TESTS)
     consistency = consistency_table(rows, **options)
@@ -234,7 +234,8 @@ def all_tables(
         both = consistency.merge(more, on=keys, how="left")
         yield shown("consistency", "Consistency over languages", both, CONSISTENCY)
     yield groups_shown(group_table(rows, **options))
-    yield effects_shown("languages", "Languages over all targets", language_effects(rows, found, **options), [])
+    over_all = effects_shown("languages", "Languages over all targets", language_effects(rows, found, **options), [])
+    yield replace(over_all, effects=found)
     by_target = target_language_effects(rows, found, **options)
     yield effects_shown("target-languages", "Targets and languages", by_target, [TARGET])
     for target in dict.fromkeys(main_scores(rows)["target"]):
