@@ -131,7 +131,7 @@ def agreement(matrices: Mapping[str, pd.DataFrame], target: str) -> Figure:
     from matplotlib.colors import Normalize
 
     codes = [d.code for d in by_resources([c for m in matrices.values() for c in m.index])]
-    size = max(3.0, 0.13 * len(codes) + 1)
+    size = max(3.0, 0.11 * len(codes) + 0.8)
     figure = new_figure(size * len(matrices) + 0.8, size + 0.6)
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
     values = [m.to_numpy(dtype=float)[~np.eye(len(m), dtype=bool)] for m in matrices.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from xmit.report.effects import mark
 from xmit.report.rows import BASELINE, UNIT
 
 ABSENT = "–"
-SHADES = (0.005, 0.015, 0.03)
+SHADES = (0.01, 0.03)
 KINDS = {"seeds": "ˢ", "items": "ⁱ"}
 """Marks of intervals that do not cover both: seeds alone, or items alone."""
 
@@ -54,6 +55,14 @@ class Shown:
     def name_column(self) -> int:
         """Which column names a row: the last of the texts before the first number."""
         return max(self.numeric.index(True) - 1, 0) if True in self.numeric else 0
+
+    @property
+    def meanings(self) -> list[tuple[str, str]]:
+        """The headings with their explanations, those of one explanation together."""
+        found: dict[str, list[str]] = {}
+        for heading, help in self.headings:
+            found.setdefault(help, []).append(heading)
+        return [(" … ".join(dict.fromkeys([names[0], names[-1]])), help) for help, names in found.items()]
 
 
 @dataclass(frozen=True)
@@ -99,9 +108,12 @@ def whole(value: Any) -> str:
     return f"{float(value):.0f}"
 
 
-def shade(value: float) -> int:
-    """How strongly a difference is shaded: from 0.5, 1.5 and 3 points on."""
-    size = sum(abs(value) >= least for least in SHADES)
+def shade(row: Mapping[str, Any], key: str) -> int:
+    """How strongly a difference is shaded: by its size, and only where its interval leaves 0 out."""
+    value, low, high = (row.get(k, math.nan) for k in (key, f"{key}_low", f"{key}_high"))
+    if pd.isna(value) or not (low > 0 or high < 0):
+        return 0
+    size = 1 + sum(abs(value) >= least for least in SHADES)
     return size if value > 0 else -size
 
 
@@ -136,8 +148,7 @@ def difference(key: str, text: Callable[[Any], str] = signed, p: str = "", shade
         if row.get("intermediate") == BASELINE:
             return Cell("")
         stars = mark(row.get(p, math.nan)) if p else ""
-        value = row.get(key, math.nan)
-        return Cell(plus_minus(row, key, text) + stars, shade(value) if shaded and not pd.isna(value) else 0)
+        return Cell(plus_minus(row, key, text) + stars, shade(row, key) if shaded else 0)
 
     return show
 
@@ -155,6 +166,11 @@ def words(key: str) -> Callable[..., Cell]:
 def each_seed(key: str, text: Callable[[Any], str] = signed) -> Callable[..., Cell]:
     """One number a seed."""
     return lambda row: Cell("  ".join(map(text, row[key])))
+
+
+def file_name(name: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", name) or "_"
 
 
 def shown(name: str, title: str, frame: pd.DataFrame, columns: list[Column]) -> Shown:

@@ -54,12 +54,11 @@ def _cell(row: Mapping[Any, Any]) -> dict[str, Any]:
     if not base and row["n_low_resource"]:
         low = f"low {plus_minus(row, 'delta_low_resource')}"
     spread = row["delta_zero_shot_spread"]
-    delta = row["delta_zero_shot"]
     missing = f", missing {row['missing_seeds']}" if row["missing_seeds"] else ""
     return {
         "missing": not row["n_seeds"],
         "big": points(row["zero_shot_mean"]) if base else plus_minus(row, "delta_zero_shot") + mark(row["p_holm"]),
-        "shade": 0 if base or pd.isna(delta) else shade(delta),
+        "shade": 0 if base else shade(row, "delta_zero_shot"),
         "low": low,
         "seeds": count(int(row["n_seeds"]), "seed")
         + missing
@@ -71,11 +70,10 @@ def _cell(row: Mapping[Any, Any]) -> dict[str, Any]:
 def _over_all(row: Mapping[Any, Any]) -> dict[str, Any]:
     if not row:
         return {"big": "", "small": "", "shade": 0}
-    value = row["low-resource"]
     return {
         "big": plus_minus(row, "low-resource") + mark(row["p_holm"]),
         "small": count(int(row["low-resource_pairs"]), "pair"),
-        "shade": 0 if pd.isna(value) else shade(value),
+        "shade": shade(row, "low-resource"),
     }
 
 
@@ -90,7 +88,7 @@ def _best(tables: Mapping[str, Shown], study: str, encoder: str, targets: list[s
             "name": row["intermediate"] or ("mean" if not row["target"] else ""),
             "big": plus_minus(row, "delta_zero_shot"),
             "low": "" if pd.isna(row["delta_low_resource"]) else f"low {signed(row['delta_low_resource'])}",
-            "shade": 0 if pd.isna(row["delta_zero_shot"]) else shade(row["delta_zero_shot"]),
+            "shade": shade(row, "delta_zero_shot"),
             "note": row["note"],
         }
         for row in lines

@@ -90,6 +90,8 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
         seconds=_seconds(info.get("cells")),
     )
     write_tables(folder, tables.values())
+    for p in parallel:
+        write_text(folder / f"report-agreement-{p.file}.csv", p.frame.to_csv(index=False, lineterminator="\n"))
     for kind in ("png", "pdf"):
         atomic_write(folder / f"report-overview.{kind}", partial(whole.savefig, format=kind, dpi=150))
     path = folder / "report.html"

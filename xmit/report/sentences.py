@@ -124,7 +124,7 @@ def _numbers(line: Mapping[Any, Any], which: str) -> str:
     inside = []
     if not pd.isna(line[f"{which}_low"]):
         covers = COVERS[line[f"{which}_kind"]]
-        inside.append(f"95 % interval {signed(line[f'{which}_low'])} to {signed(line[f'{which}_high'])}{covers}")
+        inside.append(f"95 % interval {signed(line[f'{which}_low'])} to {signed(line[f'{which}_high'])}{covers}")
     if which == "low-resource" and not pd.isna(line["p_holm"]):
         inside.append(f"p {_equals(line['p_holm'])}")
     within = f" ({', '.join(inside)})" if inside else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from xmit.report.columns import file_name
 from xmit.report.examples import Answers, Example, agreement_matrix, examples, lay_out, worst_items
 from xmit.report.rows import BASELINE, UNIT, SourceLanguage, source_of
 from xmit.report.stored import Stored
@@ -35,6 +36,17 @@ class Parallel:
     runs: tuple[str, ...]
     examples: list[tuple[Example | None, ...]] = field(default_factory=list)
     free_text: bool = False
+
+    @property
+    def file(self) -> str:
+        """The target's name as part of a file's name."""
+        return file_name(self.target)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The matrices of all runs, one below the other."""
+        named = [m.rename_axis("language").reset_index().assign(run=name) for name, m in self.matrices.items()]
+        return pd.concat(named, ignore_index=True)[["run", *named[0].columns.drop("run")]]
 
 
 def parallel_answers(

@@ -55,6 +55,7 @@ def summary_table(
     source_language: SourceLanguage = "en",
     missing: Missing = (),
     found: pd.DataFrame | None = None,
+    consistent: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row for every target and intermediate, also for those without results.
 
@@ -64,6 +65,7 @@ def summary_table(
         missing: Cells that the study lists as missing.
         found: The differences to the baseline from :func:`~xmit.report.effects.effects`, if they are there already;
             without item scores otherwise.
+        consistent: The table from :func:`~xmit.report.evidence.consistency_table`, if it is there already.
 
     Returns:
         The columns of the unit, ``intermediate``, ``seeds``, ``missing_seeds``, ``n_seeds``; ``mean``,
@@ -86,7 +88,8 @@ def summary_table(
             ["study", "encoder", "benchmark_version", "target", "intermediate"], sort=False
         )
     }
-    consistent = consistency_table(rows, source_language=source_language, missing=missing)
+    if consistent is None:
+        consistent = consistency_table(rows, source_language=source_language, missing=missing)
     agreements = {
         tuple(line[k] for k in (*UNIT[:-1], "intermediate")): line for line in consistent.to_dict("records")
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from xmit.report.columns import (
     Shown,
     difference,
     each_seed,
+    file_name,
     number,
     p_value,
     plain_difference,
@@ -221,13 +221,13 @@ def all_tables(
     rows, missing = checked(rows), list(missing)
     options: dict[str, Any] = {"source_language": source_language, "missing": missing}
     found = effects(rows, **options, items=items)
-    summary = summary_table(rows, **options, found=found)
+    consistency = consistency_table(rows, **options)
+    summary = summary_table(rows, **options, found=found, consistent=consistency)
     yield shown("summary", "All measures", summary, SUMMARY)
     yield shown("primary", "Difference to the baseline over all targets", primary_table(found), PRIMARY)
     if len(found):
         yield best_shown(best_table(rows, **options, found=found))
         yield shown("tests", "Families of tests", intervals(tests_table(found)), TESTS)
-    consistency = consistency_table(rows, **options)
     if len(consistency):
         keys = ["study", "encoder", "benchmark_version", "target", "intermediate"]
         more = summary[[*keys, *(c for c in summary.columns if c.startswith("delta_kappa"))]].drop_duplicates(keys)
@@ -295,7 +295,7 @@ def languages_shown(rows: pd.DataFrame, target: str, **options: Any) -> Shown:
         )
         for c in scored
     ]
-    return shown(f"languages-{_safe(target)}", target, table, [*LANGUAGE, *columns, *ABOUT, ITEMS])
+    return shown(f"languages-{file_name(target)}", target, table, [*LANGUAGE, *columns, *ABOUT, ITEMS])
 
 
 def groups_shown(groups: pd.DataFrame) -> Shown:
@@ -334,6 +334,3 @@ def language_columns() -> set[str]:
     about = {"language", "name", "script", "family", "resource_class", "in_xlmr", "cc100_gib"}
     return about | {"is_source", "n", "note"}
 
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name) or "_"
