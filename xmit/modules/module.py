@@ -289,8 +289,8 @@ class MultimodalModule(LightningModule):
         rows, frames, main = [], [], []
         for name, store in self.stores.items():
             task = self.tasks[name]
-            predictions = task.predictions(store.rows(), split)  # type: ignore[operator]
-            frames.append(predictions.assign(task=name))
+            predictions = _predictions(task, store.rows(), split)  # type: ignore[operator]
+            frames.append(predictions)
             scores = task.evaluate(predictions)
             rows += [self._row(task, split, score) for score in scores]
             values = {f"{name}/{s.language}/{s.metric}": s.value for s in scores}
@@ -357,7 +357,7 @@ class MultimodalModule(LightningModule):
         import pandas as pd
 
         frames = [
-            self.tasks[name].predictions(store.rows(), "test").assign(task=name)  # type: ignore[operator]
+            _predictions(self.tasks[name], store.rows(), "test")  # type: ignore[operator]
             for name, store in self.stores.items()
         ]
         self.predictions["test"] = pd.concat(frames, ignore_index=True)
@@ -418,3 +418,9 @@ class MultimodalModule(LightningModule):
         self.tokenizer.save_pretrained(folder)
         for file in Path(folder).iterdir():
             file.chmod(0o644)  # safetensors writes for the owner alone, which is a nuisance on shared machines
+
+
+def _predictions(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
+    """A task's prediction rows, with its name and what each adds to the main score."""
+    rows = task.predictions(decoded, split)
+    return rows.assign(task=task.name, item_score=task.item_scores(rows))

@@ -26,6 +26,10 @@ COLUMNS = (
 """The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
 
 
+PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score")
+"""The columns of prediction rows; the mean of ``item_score`` over a language is its main score, where it is known."""
+
+
 @dataclass
 class RunInfo:
     """Where a run stands in a study; for a run of its own the defaults do.
@@ -73,7 +77,7 @@ def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | 
     """Write result rows and prediction rows as parquet, atomically."""
     atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
     if predictions is not None:
-        kept = predictions[["task", "language", "id", "prediction", "scores", "target"]]
+        kept = predictions[list(PREDICTION_COLUMNS)]
         atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
 
 

@@ -19,11 +19,13 @@ from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDa
 from xmit.languages import LANGUAGES
 from xmit.tasks.datamodule import TaskData
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
+from xmit.tasks.item_scores import unknown
 from xmit.tasks.metadata import ROLES, TaskMetadata
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+    from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
     from xmit.modules.vision import ImageSpec
@@ -156,6 +158,14 @@ class Task(TaskData):
     @abstractmethod
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Score the prediction rows, every language apart."""
+
+    def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
+        """What each prediction row adds to its language's main score; the mean of a language's rows is that score.
+
+        NaN where a row is not scored, and throughout where the score is no sum over examples: then the report's
+        intervals do not cover the chance of the test examples.
+        """
+        return unknown(predictions)
 
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
         """All scores of a split: each language's, and the consistency over languages of parallel examples."""

@@ -11,11 +11,13 @@ from torch import Tensor
 from xmit.data.batching import Ragged
 from xmit.errors import ConfigError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.item_scores import accuracy_items, unknown
 from xmit.tasks.scoring import accuracy_scores
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 class ContrastiveTask(Task):
@@ -91,3 +93,7 @@ class ContrastiveTask(Task):
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Accuracy of the nearest caption."""
         return accuracy_scores(predictions)
+
+    def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
+        """Right or wrong."""
+        return accuracy_items(predictions) if self.metadata.main_score == "accuracy" else unknown(predictions)
