@@ -55,7 +55,9 @@ def write_study(
                 luck = rng.normal(0, 0.04) + rng.normal(0, 0.04, len(languages))
                 chance = 1 / (1 + np.exp(-(ease + shift + luck)))
                 # items are answered rightly by a draw that languages share in part, as translations do
-                draw = np.where(rng.random((items, len(languages))) < 0.7, rng.random((items, 1)), rng.random((items, 1)))
+                draw = np.where(
+                    rng.random((items, len(languages))) < 0.7, rng.random((items, 1)), rng.random((items, 1))
+                )
                 right = draw < chance
                 rows += _cell(Path(folder), f"task{i - 1:02d}" if i else "none", name, seed, languages, gold, right, t)
     for i in range(intermediates):

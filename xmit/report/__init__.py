@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 from xmit.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from xmit.report.console import print_summary
     from xmit.report.axes import size_curves, source_table
     from xmit.report.charts import agreement, forest, gain_by_pretraining, size_plot
+    from xmit.report.console import print_summary
     from xmit.report.effects import effects, primary_table, tests_table
     from xmit.report.evidence import consistency_table, intermediate_table
     from xmit.report.formats import render
+    from xmit.report.languages import language_effects, target_language_effects
     from xmit.report.page import write_report
     from xmit.report.plots import gains, language_dots, overview
-    from xmit.report.languages import language_effects, target_language_effects
     from xmit.report.rows import missing_cells
     from xmit.report.selection import best_table
     from xmit.report.sentences import answer
+    from xmit.report.stored import study_options
     from xmit.report.tables import group_table, language_table, summary_table
 
 _WHERE = {
@@ -46,6 +47,7 @@ _WHERE = {
     "size_curves": "xmit.report.axes",
     "size_plot": "xmit.report.charts",
     "source_table": "xmit.report.axes",
+    "study_options": "xmit.report.stored",
     "summary_table": "xmit.report.tables",
     "target_language_effects": "xmit.report.languages",
     "tests_table": "xmit.report.effects",
@@ -73,6 +75,7 @@ __all__ = [
     "size_curves",
     "size_plot",
     "source_table",
+    "study_options",
     "summary_table",
     "target_language_effects",
     "tests_table",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xmit.report.rows import BASELINE, NAN, SourceLanguage, checked, main_scores, source_of
+from xmit.report.rows import NAN, SourceLanguage, checked, main_scores, source_of
 
 Axes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """``{"intermediates" | "targets": {name: {"task", "source_language", "train_examples"}}}``, each value None if unknown."""
@@ -67,7 +67,13 @@ def source_table(rows: pd.DataFrame, axes: Axes, *, source_language: SourceLangu
             part = part[~part["language"].isin(apart) & part["value"].notna()]
             part = part[part["language"] != part["target"].map(lambda t: source_of(source_language, t))]
             # what is the same in all: of targets only the languages, of intermediates the target, too
-            key = ["study", "encoder", "seed", "language", *(["target"] if phase == "intermediate" else ["intermediate"])]
+            key = [
+                "study",
+                "encoder",
+                "seed",
+                "language",
+                *(["target"] if phase == "intermediate" else ["intermediate"]),
+            ]
             wide = part.pivot_table(index=key, columns=column, values="value").reindex(columns=list(named)).dropna()
             if not len(wide):
                 continue
@@ -252,4 +258,3 @@ def _misfit(means: NDArray[np.float64], scale: float, at_end: bool, p: float) ->
     elif math.isnan(p) and len(means) > PARAMETERS:
         found.append("one seed a size: whether it fits cannot be tested")
     return "; ".join(found)
-

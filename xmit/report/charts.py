@@ -88,7 +88,9 @@ def gain_by_pretraining(found: pd.DataFrame, primary: pd.DataFrame, panels: int 
             part = part[part[key] == line[key]]
         _scatter(ax, part, line)
     figure.supylabel("mean difference to no intermediate training, points", color=INK, fontsize=9)
-    figure.supxlabel("GiB of the language's text in XLM-R's pre-training (left of the gap: not in it)", color=INK, fontsize=9)
+    figure.supxlabel(
+        "GiB of the language's text in XLM-R's pre-training (left of the gap: not in it)", color=INK, fontsize=9
+    )
     return figure
 
 

@@ -73,7 +73,10 @@ def print_summary(
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     rows, missing = checked(rows), list(missing)
     found = effects(rows, source_language=source_language, missing=missing, items=items)
-    frame, primary = summary_table(rows, source_language=source_language, missing=missing, found=found), primary_table(found)
+    frame, primary = (
+        summary_table(rows, source_language=source_language, missing=missing, found=found),
+        primary_table(found),
+    )
     apart = [k for k in reversed(UNIT) if k == "target" or (k != "metric" and frame[k].nunique() > 1)]
     columns = COLUMNS if width >= NARROW else [c for c in COLUMNS if c.heading not in LEFT_OUT_NARROW]
     content = shown("summary", "", frame.drop(columns=[k for k in apart if k != "target"]), columns)

@@ -40,7 +40,8 @@ LEVEL = 0.05
 """Where a test's corrected p value is at most this, the effect is marked."""
 WITHIN = ("low-resource", "zero-shot", ALL, "language")
 """The groups of languages that are averaged within each target, too."""
-KAPPA = "consistency/fleiss_kappa"
+ALPHA = "consistency/krippendorff_alpha"
+"""How alike answers are: also where translations are missing, and where answers are texts that score alike."""
 
 Items = Callable[[Mapping[str, Any]], ItemScores | None]
 """Gives the item scores of a cell (a mapping with the keys of the unit and ``intermediate``), or None if there are none."""
@@ -81,7 +82,7 @@ def effects(
         - ``low-resource``, ``zero-shot``, ``class``, ``pre-training``, ``language``: a mean over all pairs of a target
           and a zero-shot language of the ``group``, with an empty ``target``; ``all`` has the source language, too;
         - ``target low-resource``, ``target zero-shot``, ``target all``, ``target language``: within one target;
-        - ``kappa`` and ``target kappa``: Fleiss' κ of the answers over languages;
+        - ``alpha`` and ``target alpha``: Krippendorff's α of the answers over languages;
         - ``slope``: change of the difference with ten times as much pre-training text, over the languages that XLM-R
           saw, the mean over targets taken in each.
 
@@ -91,7 +92,9 @@ def effects(
     rows = checked(rows)
     scores = main_scores(rows)
     cells = grid(scores, missing)
-    kappa = _by_cell(rows[(rows["role"] == "target") & (rows["split"] == "test") & (rows["metric"] == KAPPA)], UNIT[:-1])
+    alpha = _by_cell(
+        rows[(rows["role"] == "target") & (rows["split"] == "test") & (rows["metric"] == ALPHA)], UNIT[:-1]
+    )
     values = _by_cell(scores, UNIT)
     table: list[dict[str, Any]] = []
     for (study, encoder), part in cells.groupby(["study", "encoder"], sort=False):
@@ -104,7 +107,7 @@ def effects(
             base_items = items({**dict(zip(UNIT, unit, strict=True)), "intermediate": BASELINE})
             for name in names:
                 paired = _pair(unit, name, values, items, base_items, unit in alone)
-                sides = (kappa.get((*unit[:-1], who), {}) for who in (name, BASELINE))
+                sides = (alpha.get((*unit[:-1], who), {}) for who in (name, BASELINE))
                 agreeing = pair_scores(unit[3], *sides, untrained=unit in alone)
                 found[name].add(unit, paired, agreeing, source_of(source_language, unit[3]), codes)
         lines = [line for name in names for line in found[name].lines()]
@@ -144,11 +147,11 @@ class _Found:
         self.name = name
         self.pooled: dict[tuple[str, str], list[Contribution]] = {}
         self.single: list[dict[str, Any]] = []
-        self.kappas: list[Contribution] = []
+        self.alphas: list[Contribution] = []
         self.paired: list[tuple[Paired, str]] = []
         self.absent: list[str] = []
 
-    def add(self, unit: tuple[Any, ...], paired: Paired, kappa: Paired, source: str, codes: Collection[str]) -> None:
+    def add(self, unit: tuple[Any, ...], paired: Paired, alpha: Paired, source: str, codes: Collection[str]) -> None:
         target = unit[3]
         if not len(paired.languages) or np.isnan(paired.means).all():
             self.absent.append(target)
@@ -158,26 +161,28 @@ class _Found:
             self.pooled.setdefault((group.scope, group.name), []).append(part)
             if group.scope in WITHIN and (group.scope != "language" or part.n_pairs):
                 self.single.append(self._line(f"target {group.scope}", group.name, [part], unit))
-        part = contribution(kappa)
+        part = contribution(alpha)
         if part.n_pairs:
-            self.kappas.append(part)
-            self.single.append(self._line("target kappa", "κ", [part], unit))
+            self.alphas.append(part)
+            self.single.append(self._line("target alpha", "α", [part], unit))
         self.paired.append((replace(paired, items=None), source))
 
     def lines(self) -> Iterator[dict[str, Any]]:
         for (scope, group), parts in self.pooled.items():
             yield self._line(scope, group, parts)
         yield self._line("slope", "log10 GiB", [_slopes(self.paired)])
-        if self.kappas:
-            yield self._line("kappa", "κ", self.kappas)
+        if self.alphas:
+            yield self._line("alpha", "α", self.alphas)
         yield from self.single
 
-    def _line(self, scope: str, group: str, parts: list[Contribution], unit: tuple[Any, ...] = ("",) * 5) -> dict[str, Any]:
+    def _line(
+        self, scope: str, group: str, parts: list[Contribution], unit: tuple[Any, ...] = ("",) * 5
+    ) -> dict[str, Any]:
         found: Effect = effect(parts)
         seeds, reason = _by_seed(parts), found.reason
         if scope in ("low-resource", "zero-shot") and self.absent:
             reason = "; ".join(filter(None, [reason, f"nothing to compare on {', '.join(self.absent)}"]))
-        if "kappa" in scope or scope == "slope":  # no items stand behind one value a seed: that is no lack
+        if "alpha" in scope or scope == "slope":  # no items stand behind one value a seed: that is no lack
             reason = "" if found.kind == "seeds" else reason
         return {
             "scope": scope,
@@ -237,7 +242,9 @@ def _slopes(paired: list[tuple[Paired, str]]) -> Contribution:
         spread = float(centred @ centred)
         slopes.append(float(centred @ y) / spread if spread > 0 else NAN)
     # NaN where fewer than two languages have a size
-    return Contribution("", tuple(seeds), np.array(slopes), None, int(bool(slopes) and not all(map(math.isnan, slopes))))
+    return Contribution(
+        "", tuple(seeds), np.array(slopes), None, int(bool(slopes) and not all(map(math.isnan, slopes)))
+    )
 
 
 def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -248,7 +255,9 @@ def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if line["scope"] == "low-resource":
             families.setdefault("primary", []).append(line)
         elif line["scope"] == "target zero-shot":
-            families.setdefault(" ".join(["secondary:", line["target"], line["benchmark_version"]]).strip(), []).append(line)
+            families.setdefault(" ".join(["secondary:", line["target"], line["benchmark_version"]]).strip(), []).append(
+                line
+            )
         else:
             line["p"] = NAN
     for name, members in families.items():
@@ -257,7 +266,7 @@ def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-PRIMARY = ("low-resource", "zero-shot", "unseen", "kappa", "slope")
+PRIMARY = ("low-resource", "zero-shot", "unseen", "alpha", "slope")
 
 
 def primary_table(found: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from xmit.report.rows import (
     left_out,
     main_scores,
     over_seeds,
-    selected,
     source_of,
     summarise,
 )

@@ -11,8 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xmit.metrics.functional import pairwise_agreement
+from xmit.metrics.graded import pairwise_closeness
 from xmit.report.rows import by_resources
 
+HALF = 0.5
+"""From this score on an answer in words counts as right, and nearer than this two are alike."""
 LONGEST = 160
 """Characters of an answer that are shown."""
 
@@ -59,10 +62,10 @@ class Answers:
         ids: The items, sorted.
         languages: The languages, the poorest in resources first.
         prediction: What was answered, shape ``(items, languages)``; None where an item is not there.
-        right: 1 or 0 where an answer is known to be right or wrong, NaN elsewhere; same shape.
-        unit: What two languages must share to agree, numbered, NaN where an item is not there; same shape.
+        right: How right each answer is, 0 to 1, NaN where that is not known; same shape.
+        unit: What is compared, NaN where an item is not there; same shape: labels numbered, of texts how right they are.
         expected: The right answers, same shape; empty where they are not known.
-        free_text: Whether answers are texts in their own language, which agree where both are right or both wrong.
+        free_text: Whether answers are texts in their own language, which are alike where they are equally right.
     """
 
     ids: list[str]
@@ -78,17 +81,19 @@ def lay_out(predictions: pd.DataFrame) -> Answers:
     """Lay prediction rows out as items × languages.
 
     Args:
-        predictions: Rows of one task with ``language``, ``id``, ``prediction`` and ``target``. A target that is a
-            JSON list names the right answers, each in the language of its item: such answers are compared by
-            whether they are right, labels by themselves.
+        predictions: Rows of one task with ``language``, ``id``, ``prediction``, ``target`` and perhaps ``item_score``. A
+            target that is a JSON list names the right answers, each in the language of its item: such answers are
+            compared by their scores, labels by themselves.
     """
     texts = np.array([_text(p) for p in predictions["prediction"]], dtype=object)
     golds = [_golds(t) for t in predictions["target"]]
     free = any(several for _, several in golds)
     right = np.array(
-        [np.nan if not known else float(text in known or not (text or known[0])) for text, (known, _) in
-         zip(texts, golds, strict=True)]
-    )  # fmt: skip
+        [float(text in known) if known else np.nan for text, (known, _) in zip(texts, golds, strict=True)], dtype=float
+    )
+    if free and "item_score" in predictions:
+        scores = predictions["item_score"].to_numpy(dtype=float)
+        right = np.where(np.isnan(scores), right, scores)
     unit = right if free else pd.factorize(texts)[0].astype(float)
     languages = [d.code for d in by_resources(predictions["language"])]
     ids = sorted(set(predictions["id"].astype(str)))
@@ -114,7 +119,9 @@ def lay_out(predictions: pd.DataFrame) -> Answers:
 
 
 def agreement_matrix(answers: Answers) -> pd.DataFrame:
-    """Share of common items on which two languages agree, for every pair.
+    """How alike two languages answer the items that both have, for every pair.
+
+    That is the share of equal labels, or, of texts, one minus the mean difference of their scores.
 
     Args:
         answers: From :func:`lay_out`.
@@ -122,7 +129,9 @@ def agreement_matrix(answers: Answers) -> pd.DataFrame:
     Returns:
         Languages × languages, the poorest in resources first; NaN where two have no item in common.
     """
-    matrix = pairwise_agreement(answers.unit, ~np.isnan(answers.unit))
+    present = ~np.isnan(answers.unit)
+    alike = pairwise_closeness if answers.free_text else pairwise_agreement
+    matrix = alike(answers.unit, present)
     return pd.DataFrame(matrix, index=answers.languages, columns=answers.languages)
 
 
@@ -143,8 +152,8 @@ def worst_items(answers: Answers, source: str, n: int = 5) -> list[str]:
     present = ~np.isnan(answers.unit)
     asked = present[:, at] & (present.sum(axis=1) > 1)
     if not np.isnan(answers.right).all():
-        asked &= answers.right[:, at] == 1
-    same = ((answers.unit == answers.unit[:, [at]]) & present).sum(axis=1) - 1
+        asked &= answers.right[:, at] >= HALF
+    same = (_like(answers, at) & present).sum(axis=1) - 1
     others = present.sum(axis=1) - 1
     share = np.where(others > 0, same / np.maximum(others, 1), 1.0)
     order = np.argsort(share, kind="stable")
@@ -178,7 +187,7 @@ def _example(answers: Answers, item: int, pivot: int) -> Example:
     listed = [Answer(_cut(text), tuple(codes), right) for (text, right), codes in merged.items()]
     first, rest = listed[:1], sorted(listed[1:], key=lambda a: -len(a.languages))
     present = ~np.isnan(answers.unit[item])
-    same = int(((answers.unit[item] == answers.unit[item, pivot]) & present).sum()) - int(present[pivot])
+    same = int((_like(answers, pivot)[item] & present).sum()) - int(present[pivot])
     return Example(
         answers.ids[item],
         _cut(answers.expected[item, pivot]),
@@ -188,6 +197,11 @@ def _example(answers: Answers, item: int, pivot: int) -> Example:
     )
 
 
+def _like(answers: Answers, pivot: int) -> NDArray[np.bool_]:
+    """Where an answer is like the pivot's: the same label, or a text about as right."""
+    return np.asarray(np.abs(answers.unit - answers.unit[:, [pivot]]) < HALF)
+
+
 def _pivot(answers: Answers, source: str) -> int:
     if source in answers.languages:
         return answers.languages.index(source)
@@ -195,9 +209,7 @@ def _pivot(answers: Answers, source: str) -> int:
 
 
 def _text(value: Any) -> str:
-    """An answer as a text: labels as they are, tags of words one behind the other."""
-    if isinstance(value, np.ndarray | list | tuple):
-        return " ".join(map(str, value))
+    """An answer as a text."""
     return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)
 
 
@@ -217,4 +229,3 @@ def _golds(target: Any) -> tuple[list[str], bool]:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-

@@ -48,8 +48,7 @@ def render(
     if format not in get_args(Format):
         raise ConfigError(f"unknown format {format!r}, choose from {', '.join(get_args(Format))}")
     every = {
-        t.name: t
-        for t in all_tables(rows, source_language=source_language, missing=missing, items=items, axes=axes)
+        t.name: t for t in all_tables(rows, source_language=source_language, missing=missing, items=items, axes=axes)
     }
     chosen = list(tables) if tables is not None else (["summary"] if format == "csv" else list(every))
     unknown = [name for name in chosen if name not in every]

@@ -69,7 +69,11 @@ def target_language_effects(
     names = _names(scores, missing)
     known = _deltas(found[found["scope"] == "target language"], ["target", "group"], names)
     languages = {target: set(part) for target, part in scores.groupby("target", sort=False)["language"]}
-    lost = scores[scores["value"].isna()].groupby(["target", "language"])["reason"].agg(lambda r: "; ".join(sorted(set(r))))
+    lost = (
+        scores[scores["value"].isna()]
+        .groupby(["target", "language"])["reason"]
+        .agg(lambda r: "; ".join(sorted(set(r))))
+    )
     why = lost.to_dict()
     table = []
     for language in by_resources(scores["language"]):

@@ -19,7 +19,7 @@ from xmit.report.matrix import matrices
 from xmit.report.rows import BASELINE, checked, main_scores, missing_cells
 from xmit.report.sentences import count, level_of, seeds_note, sentences_of
 from xmit.report.side_by_side import Parallel, parallel_answers
-from xmit.report.stored import Stored
+from xmit.report.stored import Stored, study_options
 from xmit.report.views import all_tables
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
             ``versions`` (texts or dicts); ``cells`` (seconds by cell); ``warnings`` (texts); ``missing`` (cells without
             results: dicts with ``intermediate``, ``target``, ``seed``, ``reason``, or texts); ``config`` (a text, or
             texts by name); ``source_language`` (a code, or codes by target); ``chance`` (score of the most frequent
-            class by target); ``axes`` (see :func:`~xmit.report.axes.plan_axes`). Any other key is shown as it is.
+            class by target); ``axes`` (see
+            :func:`~xmit.report.axes.plan_axes`; by default those of the plan in the folder). Any other key is shown as it is.
 
     Returns:
         The path of the page.
@@ -62,14 +63,12 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
         raise StudyError("there is no test score of any target to report: run the study first")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    missing = list(info.get("missing") or [])
-    options: dict[str, Any] = {"source_language": info.get("source_language") or "en", "missing": missing}
-    axes = info.get("axes") or {}
-    stored = Stored(folder, rows)
-    tables = {table.name: table for table in all_tables(rows, **options, items=stored.items, axes=axes)}
+    every = study_options(folder, rows, info)
+    options = {key: every[key] for key in ("source_language", "missing")}
+    tables = {table.name: table for table in all_tables(rows, **every)}
     summary, primary = tables["summary"].frame, tables["primary"].frame
     named = _largest(primary)
-    parallel = list(parallel_answers(rows, stored, named, options["source_language"]))
+    parallel = list(parallel_answers(rows, Stored(folder, rows), named, options["source_language"]))
     overview = partial(plots.overview, intermediates=[BASELINE, *named], chance=info.get("chance"), **options)
     whole = overview(rows)
     page = template.render(
@@ -80,10 +79,10 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
         answer=sentences_of(primary),
         level=level_of(summary, options["source_language"]),
         seeds=seeds_note(rows, primary),
-        missing=_missing(rows, missing),
+        missing=_missing(rows, every["missing"]),
         warnings=[*map(str, info.get("warnings") or []), *_warnings(tables)],
         matrices=list(matrices(summary, tables)),
-        figures=_figures(rows, tables, parallel, axes, overview, options),
+        figures=_figures(rows, tables, parallel, every["axes"], overview, options),
         drawn=named,
         tables=tables,
         parallel=parallel,

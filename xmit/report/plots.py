@@ -370,8 +370,7 @@ def _say_no_score(ax: Axes, at: Mapping[str, int], scores: pd.DataFrame) -> None
 
 def _legend(figure: Figure, ax: Axes, styles: Mapping[str, Mapping[str, Any]]) -> None:
     handles = [
-        ax.plot([], [], linestyle="none", markersize=5, label=plain(name), **style)[0]
-        for name, style in styles.items()
+        ax.plot([], [], linestyle="none", markersize=5, label=plain(name), **style)[0] for name, style in styles.items()
     ]
     # a letter takes about 6 points, the mark and the gap about 40
     room = int(72 * figure.get_figwidth() / (40 + 6 * max(map(len, styles))))

@@ -143,15 +143,17 @@ def _name(line: Mapping[Any, Any], known: pd.DataFrame) -> str:
 
 def _consistency(best: Mapping[Any, Any], name: str) -> str:
     """Whether the same question gets the same answer, and what happens to languages that pre-training did not see."""
-    if pd.isna(best["kappa"]):
+    if pd.isna(best["alpha"]):
         said = "Whether answers agree more over languages cannot be told: no target has the same items in all of them"
     else:
-        low, high = best["kappa_low"], best["kappa_high"]
+        low, high = best["alpha_low"], best["alpha_high"]
         way = "more" if low > 0 else "less" if high < 0 else "not shown to be more or less"
         within = "" if pd.isna(low) else f", interval {signed_ratio(low)} to {signed_ratio(high)} over seeds alone"
-        over = count(int(best["kappa_pairs"]), "target")
-        said = f"After {name} answers are {way} consistent over languages (Fleiss' κ {signed_ratio(best['kappa'])}{within}, {over})"
+        over = count(int(best["alpha_pairs"]), "target")
+        said = f"After {name} answers are {way} consistent over languages (Krippendorff's α {signed_ratio(best['alpha'])}{within}, {over})"
     if pd.isna(best["unseen"]):
         return f"{said}."
     within = "" if pd.isna(best["unseen_low"]) else f" ({signed(best['unseen_low'])} to {signed(best['unseen_high'])})"
-    return f"{said}; languages that pre-training did not see change by {signed(best['unseen'])} points{within} after it."
+    return (
+        f"{said}; languages that pre-training did not see change by {signed(best['unseen'])} points{within} after it."
+    )

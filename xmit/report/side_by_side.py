@@ -68,7 +68,8 @@ def parallel_answers(
         runs: dict[str, Answers] = {}
         for name in (BASELINE, *intermediates):
             found = stored.predictions({**unit, "intermediate": name})
-            if found is not None:
+            # the tags of a sentence are no one answer
+            if found is not None and isinstance(found["prediction"].iloc[0], str):
                 runs[_title(name, found)] = lay_out(found)
             if len(runs) == 2:
                 break

@@ -1,19 +1,53 @@
-"""Prediction rows that lie in a study's folder, read when they are asked for."""
+"""What lies in a study's folder beside its result rows: prediction rows, read when they are asked for, and the plan."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from xmit.errors import DataError
+from xmit.errors import DataError, StudyError
 from xmit.metrics.paired import ItemScores
-from xmit.report.rows import UNIT
-from xmit.study.results import PREDICTIONS
+from xmit.report.axes import plan_axes
+from xmit.report.rows import UNIT, checked
+from xmit.study.results import PLAN, PREDICTIONS
 
 SCORE = "item_score"
+
+
+def study_options(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the tables of a study take beside its rows: source languages, missing cells, item scores and axes.
+
+    Args:
+        folder: The study's folder.
+        rows: Its result rows.
+        info: How it was run, see :func:`~xmit.report.page.write_report`.
+
+    Raises:
+        StudyError: If ``plan.json`` is damaged.
+    """
+    info = info or {}
+    axes = info.get("axes")
+    return {
+        "source_language": info.get("source_language") or "en",
+        "missing": list(info.get("missing") or []),
+        "items": Stored(Path(folder), checked(rows)).items,
+        "axes": plan_axes(_cells(Path(folder))) if axes is None else axes,
+    }
+
+
+def _cells(folder: Path) -> list[dict[str, Any]]:
+    path = folder / PLAN
+    if not path.is_file():
+        return []
+    try:
+        cells: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return [cell for cell in cells if isinstance(cell["config"], dict)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{path} is damaged ({error}): run the study again, nothing done is lost") from error
 
 
 class Stored:
@@ -52,7 +86,10 @@ class Stored:
         """The prediction rows of a cell's first seed that has any: ``language``, ``id``, ``prediction``, ``target``."""
         runs = self.cells.get(tuple(str(cell[k]) for k in (*UNIT, "intermediate")), {})
         for seed in sorted(runs):
-            frame = self._read(runs[seed], str(cell["target"]), ("language", "id", "prediction", "target"))
+            columns = ("language", "id", "prediction", "target", SCORE)
+            frame = self._read(runs[seed], str(cell["target"]), columns)
+            if frame is None:
+                frame = self._read(runs[seed], str(cell["target"]), columns[:-1])
             if frame is not None and len(frame):
                 return frame.assign(seed=seed)
         return None
@@ -72,4 +109,7 @@ class Stored:
                 frame = file.read(["task", *columns]).to_pandas()
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path} is damaged ({error}): delete {path.parent} and run the study again") from error
-        return frame[frame["task"] == target].drop(columns="task").reset_index(drop=True)
+        # a study may name a target as it likes; only of several tasks the name tells which
+        if frame["task"].nunique() > 1:
+            frame = frame[frame["task"] == target]
+        return frame.drop(columns="task").reset_index(drop=True)

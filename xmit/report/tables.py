@@ -72,7 +72,7 @@ def summary_table(
         ``zero_shot_mean`` and ``low_resource_mean`` with ``n_languages``, ``n_zero_shot`` and ``n_low_resource``;
         ``worst``, ``worst_language``, ``source_score``, ``transfer_gap``; ``agreement`` (mean over languages of the
         agreement with the source language) and ``fleiss_kappa``, ``collapse``; ``delta_mean``,
-        ``delta_zero_shot``, ``delta_low_resource`` and ``delta_kappa`` to the baseline, each with ``…_low``, ``…_high``
+        ``delta_zero_shot``, ``delta_low_resource`` and ``delta_alpha`` (Krippendorff's α) to the baseline, each with ``…_low``, ``…_high``
         and ``…_kind`` of its interval and ``…_spread`` (highest minus lowest over seeds), ``p_holm`` of
         ``delta_zero_shot`` in its target's family, ``n_delta_seeds``; ``mean_spread``; ``note``.
     """
@@ -90,9 +90,7 @@ def summary_table(
     }
     if consistent is None:
         consistent = consistency_table(rows, source_language=source_language, missing=missing)
-    agreements = {
-        tuple(line[k] for k in (*UNIT[:-1], "intermediate")): line for line in consistent.to_dict("records")
-    }
+    agreements = {tuple(line[k] for k in (*UNIT[:-1], "intermediate")): line for line in consistent.to_dict("records")}
     by_cell = dict(list(scores.groupby([*UNIT, "intermediate"])))
     gain_by_cell = dict(list(gains.groupby([*UNIT, "intermediate"])))
     table = []
@@ -140,7 +138,7 @@ def _level(cell: pd.DataFrame, source: str) -> dict[str, Any]:
     }
 
 
-GAINS = {ALL: "mean", "zero-shot": "zero_shot", "low-resource": "low_resource", "kappa": "kappa"}
+GAINS = {ALL: "mean", "zero-shot": "zero_shot", "low-resource": "low_resource", "alpha": "alpha"}
 
 
 def _gain(lines: Mapping[str, Mapping[Any, Any]]) -> dict[str, Any]:

@@ -72,9 +72,10 @@ PRIMARY = [
     Column("Δ zero-shot", "mean over all pairs with a language not trained on", difference("zero-shot")),
     Column("Δ unseen", "mean over pairs with a language that XLM-R's pre-training did not see", difference("unseen")),
     Column(
-        "Δ κ",
-        "difference in Fleiss' κ of the answers over languages, mean over targets with the same items in all",
-        difference("kappa", signed_ratio, shaded=False),
+        "Δ α",
+        "difference in Krippendorff's α of the answers over languages, mean over targets with parallel items: above 0 "
+        "answers are more consistent",
+        difference("alpha", signed_ratio),
     ),
     Column(
         "slope",
@@ -123,9 +124,9 @@ CONSISTENCY = [
     TARGET,
     INTERMEDIATE,
     Column("score", "main score, mean over all languages", number("mean", points)),
-    Column("κ", "Fleiss' kappa", number("fleiss_kappa", ratio)),
-    Column("Δ κ", "difference to the baseline", difference("delta_kappa", signed_ratio, shaded=False)),
-    Column("α", "Krippendorff's alpha, missing translations allowed", number("krippendorff_alpha", ratio)),
+    Column("α", "Krippendorff's alpha: agreement beyond chance", number("krippendorff_alpha", ratio)),
+    Column("Δ α", "difference to the baseline", difference("delta_alpha", signed_ratio)),
+    Column("κ", "Fleiss' kappa: the like over items that all languages have", number("fleiss_kappa", ratio)),
     Column("agree", "answers equal to the source language's, in %", number("agreement", points)),
     Column("pairs agree", "mean over pairs of languages, in %", number("pairwise_mean", points)),
     Column("unanimous", "items answered alike in all languages, in %", number("unanimous", points)),
@@ -230,7 +231,7 @@ def all_tables(
         yield shown("tests", "Families of tests", intervals(tests_table(found)), TESTS)
     if len(consistency):
         keys = ["study", "encoder", "benchmark_version", "target", "intermediate"]
-        more = summary[[*keys, *(c for c in summary.columns if c.startswith("delta_kappa"))]].drop_duplicates(keys)
+        more = summary[[*keys, *(c for c in summary.columns if c.startswith("delta_alpha"))]].drop_duplicates(keys)
         both = consistency.merge(more, on=keys, how="left")
         yield shown("consistency", "Consistency over languages", both, CONSISTENCY)
     yield groups_shown(group_table(rows, **options))
@@ -266,7 +267,9 @@ def curve_frame(curves: list[SizeCurve]) -> pd.DataFrame:
     """The fitted curves as a table."""
     table = []
     for c in curves:
-        line = {k: getattr(c, k) for k in ("task", "source", "target", "floor", "scale", "exponent", "rmse", "p", "misfit")}
+        line = {
+            k: getattr(c, k) for k in ("task", "source", "target", "floor", "scale", "exponent", "rmse", "p", "misfit")
+        }
         pairs = zip(c.sizes, c.scores, strict=True)
         table.append(line | {"points": "  ".join(f"{size:,}: {points(score)}" for size, score in pairs)})
     return pd.DataFrame(table)
@@ -333,4 +336,3 @@ def language_columns() -> set[str]:
     """The columns of a language table that describe the language."""
     about = {"language", "name", "script", "family", "resource_class", "in_xlmr", "cc100_gib"}
     return about | {"is_source", "n", "note"}
-
