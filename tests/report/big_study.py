@@ -1,7 +1,7 @@
 """A whole synthetic study on disk: result rows that follow from prediction rows, with known effects.
 
-``python tests/report/big_study.py FOLDER`` writes the study of the issue (12 intermediates × 12 targets × 40 languages ×
-5 seeds) and times its report.
+``python tests/report/big_study.py FOLDER`` writes one of 12 intermediates × 12 targets × 40 languages × 5 seeds and
+times its report.
 """
 
 import json

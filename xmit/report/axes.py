@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xmit.report.rows import NAN, SourceLanguage, checked, main_scores, source_of
 
 Axes = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""``{"intermediates" | "targets": {name: {"task", "source_language", "train_examples"}}}``, each value None if unknown."""
+"""``{"intermediates" | "targets": {name: {"task", "source_language", "train_examples"}}}``; None where unknown."""
 PARAMETERS = 3
 SLOPES = np.geomspace(0.02, 5, 250)
 """The exponents that are tried first; beyond these ends a curve cannot be told from a step or from a logarithm."""
@@ -43,8 +43,8 @@ def plan_axes(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[st
 def source_table(rows: pd.DataFrame, axes: Axes, *, source_language: SourceLanguage = "en") -> pd.DataFrame:
     """Source languages ranked by mean transfer, after arXiv 2106.16171.
 
-    Compared are the intermediates, or the targets, that have the same task in more than one source language. Transfer is
-    the mean score over the languages that are the source of none of those compared, so that all are scored on the same.
+    Compared are the intermediates, or the targets, that have the same task in more than one source language. Transfer
+    is the mean score over the languages that are the source of none of those compared: all are scored on the same.
 
     Args:
         rows: Tidy result rows.
@@ -84,8 +84,8 @@ def source_table(rows: pd.DataFrame, axes: Axes, *, source_language: SourceLangu
                 {
                     "phase": phase,
                     "task": task,
-                    "source": named[name]["source_language"],
-                    "name": name,
+                    "source": named[str(name)]["source_language"],
+                    "name": str(name),
                     "transfer": float(value),
                     "rank": rank,
                     "n_targets": level["target"].nunique() if "target" in level else 1,
@@ -167,9 +167,9 @@ def size_curves(rows: pd.DataFrame, axes: Axes, *, source_language: SourceLangua
         source = str(next(iter(named.values()))["source_language"])
         part = scores[scores["intermediate"].isin(named)]
         means = part.groupby(["study", "encoder", "target", "intermediate", "seed"], sort=False)["value"].mean()
-        for (_, _, target), found in means.groupby(level=["study", "encoder", "target"], sort=False):
+        for key, found in means.groupby(level=["study", "encoder", "target"], sort=False):
             sizes = found.index.get_level_values("intermediate").map(size_of).to_numpy(dtype=float)
-            curves.append(fit_curve(sizes, found.to_numpy(), task, source, str(target)))
+            curves.append(fit_curve(sizes, found.to_numpy(), task, source, str(np.asarray(key, dtype=object)[2])))
     return curves
 
 

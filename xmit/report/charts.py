@@ -139,17 +139,17 @@ def agreement(matrices: Mapping[str, pd.DataFrame], target: str) -> Figure:
     values = [m.to_numpy(dtype=float)[~np.eye(len(m), dtype=bool)] for m in matrices.values()]
     known = np.concatenate(values)[~np.isnan(np.concatenate(values))]
     norm = Normalize(float(known.min()) if len(known) else 0, float(known.max()) if len(known) else 1)
-    image = None
+    images = []
     for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
         square = matrix.reindex(index=codes, columns=codes).to_numpy(dtype=float, copy=True)
         np.fill_diagonal(square, np.nan)
-        image = ax.imshow(square, cmap="cividis", norm=norm, interpolation="none")
+        images.append(ax.imshow(square, cmap="cividis", norm=norm, interpolation="none"))
         ax.set_xticks(range(len(codes)), [plain(c) for c in codes], fontsize=6.5, rotation=90, color=INK)
         ax.set_yticks(range(len(codes)), [plain(c) for c in codes], fontsize=6.5, color=INK)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         ax.set_title(plain(name), color=INK, fontsize=9)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar = figure.colorbar(images[0], ax=axes, shrink=0.8)
     bar.set_label(f"{plain(target)}: share of items answered alike", color=INK, fontsize=8)
     bar.ax.tick_params(colors=INK, labelsize=7.5)
     return figure

@@ -113,7 +113,7 @@ def shade(row: Mapping[str, Any], key: str) -> int:
     value, low, high = (row.get(k, math.nan) for k in (key, f"{key}_low", f"{key}_high"))
     if pd.isna(value) or not (low > 0 or high < 0):
         return 0
-    size = 1 + sum(abs(value) >= least for least in SHADES)
+    size = 1 + sum(abs(float(value)) >= least for least in SHADES)
     return size if value > 0 else -size
 
 

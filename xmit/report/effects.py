@@ -44,10 +44,11 @@ ALPHA = "consistency/krippendorff_alpha"
 """How alike answers are: also where translations are missing, and where answers are texts that score alike."""
 
 Items = Callable[[Mapping[str, Any]], ItemScores | None]
-"""Gives the item scores of a cell (a mapping with the keys of the unit and ``intermediate``), or None if there are none."""
+"""Gives the item scores of a cell (a mapping with the unit's keys and ``intermediate``), None if there are none."""
 
 COLUMNS = (
-    "study", "encoder", "scope", "intermediate", "target", "benchmark_version", "group", "estimate", "low", "high", "p", "p_holm", "family",
+    "study", "encoder", "scope", "intermediate", "target", "benchmark_version", "group", "estimate", "low", "high", "p",
+    "p_holm", "family",
     "seeds", "seed_numbers", "n_pairs", "n_seeds", "n_items", "se_seeds", "se_items", "kind", "reason",
 )  # fmt: skip
 
@@ -86,8 +87,8 @@ def effects(
         - ``slope``: change of the difference with ten times as much pre-training text, over the languages that XLM-R
           saw, the mean over targets taken in each.
 
-        ``estimate``, ``low``, ``high`` are fractions; ``seeds`` holds the estimate of each seed, ``seed_numbers`` which they are; ``p_holm`` is there
-        for members of a ``family``.
+        ``estimate``, ``low``, ``high`` are fractions; ``seeds`` holds the estimate of each seed, ``seed_numbers`` which
+        they are; ``p_holm`` is there for members of a ``family``.
     """
     rows = checked(rows)
     scores = main_scores(rows)

@@ -63,7 +63,7 @@ class Answers:
         languages: The languages, the poorest in resources first.
         prediction: What was answered, shape ``(items, languages)``; None where an item is not there.
         right: How right each answer is, 0 to 1, NaN where that is not known; same shape.
-        unit: What is compared, NaN where an item is not there; same shape: labels numbered, of texts how right they are.
+        unit: What is compared, NaN where an item is not there: labels numbered, or how right a text is; same shape.
         expected: The right answers, same shape; empty where they are not known.
         free_text: Whether answers are texts in their own language, which are alike where they are equally right.
     """
@@ -81,8 +81,8 @@ def lay_out(predictions: pd.DataFrame) -> Answers:
     """Lay prediction rows out as items × languages.
 
     Args:
-        predictions: Rows of one task with ``language``, ``id``, ``prediction``, ``target`` and perhaps ``item_score``. A
-            target that is a JSON list names the right answers, each in the language of its item: such answers are
+        predictions: Rows of one task with ``language``, ``id``, ``prediction``, ``target`` and perhaps ``item_score``.
+            A target that is a JSON list names the right answers, each in the language of its item: such answers are
             compared by their scores, labels by themselves.
     """
     texts = np.array([_text(p) for p in predictions["prediction"]], dtype=object)

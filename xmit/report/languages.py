@@ -32,8 +32,8 @@ def language_effects(
         missing: Cells that the study lists as missing.
 
     Returns:
-        One row a language, the poorest in resources first: the columns that describe it, ``none`` (the baseline's score,
-        mean over targets), and for every intermediate ``Δ name`` with ``_low``, ``_high`` and ``_kind``.
+        One row a language, the poorest in resources first: the columns that describe it, ``none`` (the baseline's
+        score, mean over targets), and for every intermediate ``Δ name`` with ``_low``, ``_high`` and ``_kind``.
     """
     scores = main_scores(checked(rows))
     base = scores[scores["intermediate"] == BASELINE]
@@ -68,7 +68,7 @@ def target_language_effects(
     level = base.groupby(["target", "language"])["value"].mean().to_dict()
     names = _names(scores, missing)
     known = _deltas(found[found["scope"] == "target language"], ["target", "group"], names)
-    languages = {target: set(part) for target, part in scores.groupby("target", sort=False)["language"]}
+    languages = {str(target): set(part) for target, part in scores.groupby("target", sort=False)["language"]}
     lost = (
         scores[scores["value"].isna()]
         .groupby(["target", "language"])["reason"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import pandas as pd
 from xmit.errors import MissingDependencyError, StudyError
 from xmit.files import atomic_write, write_text
 from xmit.report import charts, plots
-from xmit.report.axes import size_curves
+from xmit.report.axes import Axes, size_curves
 from xmit.report.columns import ABSENT, Shown
 from xmit.report.formats import write_tables
 from xmit.report.matrix import matrices
@@ -45,8 +45,8 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
             ``versions`` (texts or dicts); ``cells`` (seconds by cell); ``warnings`` (texts); ``missing`` (cells without
             results: dicts with ``intermediate``, ``target``, ``seed``, ``reason``, or texts); ``config`` (a text, or
             texts by name); ``source_language`` (a code, or codes by target); ``chance`` (score of the most frequent
-            class by target); ``axes`` (see
-            :func:`~xmit.report.axes.plan_axes`; by default those of the plan in the folder). Any other key is shown as it is.
+            class by target); ``axes`` (see :func:`~xmit.report.axes.plan_axes`; by default those of the plan in the
+            folder). Any other key is shown as it is.
 
     Returns:
         The path of the page.
@@ -69,8 +69,17 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
     summary, primary = tables["summary"].frame, tables["primary"].frame
     named = _largest(primary)
     parallel = list(parallel_answers(rows, Stored(folder, rows), named, options["source_language"]))
-    overview = partial(plots.overview, intermediates=[BASELINE, *named], chance=info.get("chance"), **options)
-    whole = overview(rows)
+
+    def overview(part: pd.DataFrame, missing: list[Any]) -> Figure:
+        return plots.overview(
+            part,
+            intermediates=[BASELINE, *named],
+            chance=info.get("chance"),
+            source_language=options["source_language"],
+            missing=missing,
+        )
+
+    whole = overview(rows, options["missing"])
     page = template.render(
         name=info.get("name") or ", ".join(sorted(set(rows["study"]) - {""})) or "study",
         date=str(info.get("date") or ""),
@@ -124,7 +133,12 @@ def _largest(primary: pd.DataFrame) -> list[str]:
 
 
 def _figures(
-    rows: pd.DataFrame, tables: Mapping[str, Shown], parallel: list[Parallel], axes: Any, overview: Any, options: Any
+    rows: pd.DataFrame,
+    tables: Mapping[str, Shown],
+    parallel: list[Parallel],
+    axes: Axes,
+    overview: Callable[..., Figure],
+    options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The page's figures as SVG: one each, or a list of the overview's parts and of each target's agreement."""
     from markupsafe import Markup
@@ -139,7 +153,7 @@ def _figures(
 
     def scores(part: list[str]) -> Figure:
         here = [m for m in listed if m.get("target") in part]
-        return overview(rows[rows["target"].isin(part)], missing=here)
+        return overview(rows[rows["target"].isin(part)], here)
 
     drawn: dict[str, Any] = {
         "overview": [
@@ -154,8 +168,9 @@ def _figures(
     primary = tables["primary"].frame
     if primary["low-resource"].notna().any():
         drawn["forest"] = svg(charts.forest(primary), "forest", "Difference in low-resource languages")
-    if primary["zero-shot"].notna().any():
-        figure = charts.gain_by_pretraining(tables["languages"].effects, primary)
+    effects = tables["languages"].effects
+    if effects is not None and primary["zero-shot"].notna().any():
+        figure = charts.gain_by_pretraining(effects, primary)
         drawn["pretraining"] = svg(figure, "pretraining", "Gain of each language against its pre-training text")
     curves = size_curves(rows, axes, source_language=options["source_language"])
     if curves:

@@ -93,7 +93,9 @@ def best_table(
             source = source_of(source_language, key["target"])
             name, choice = _choose(selected(dev, **key), part)
             level = over_seeds(selected(scores, **key, intermediate=name), "value")
-            gained = {scope: by_cell.get((*unit[:4], name, scope), {}) for scope in DELTAS}
+            gained: dict[str, Mapping[Any, Any]] = {
+                scope: by_cell.get((*unit[:4], name, scope), {}) for scope in DELTAS
+            }
             lines.append(
                 {
                     **{k: key[k] for k in ("study", "encoder", "target")},
@@ -104,7 +106,8 @@ def best_table(
                     "n_seeds": gained["all"].get("n_seeds", 0),
                 }
             )
-            chosen += [gained] if name else []
+            if name:
+                chosen.append(gained)
         table += lines
         if len(lines) > 1:
             table.append({"study": study, "encoder": encoder, **_over_targets(lines, chosen)})

@@ -150,7 +150,8 @@ def _consistency(best: Mapping[Any, Any], name: str) -> str:
         way = "more" if low > 0 else "less" if high < 0 else "not shown to be more or less"
         within = "" if pd.isna(low) else f", interval {signed_ratio(low)} to {signed_ratio(high)} over seeds alone"
         over = count(int(best["alpha_pairs"]), "target")
-        said = f"After {name} answers are {way} consistent over languages (Krippendorff's α {signed_ratio(best['alpha'])}{within}, {over})"
+        inside = f"Krippendorff's α {signed_ratio(best['alpha'])}{within}, {over}"
+        said = f"After {name} answers are {way} consistent over languages ({inside})"
     if pd.isna(best["unseen"]):
         return f"{said}."
     within = "" if pd.isna(best["unseen_low"]) else f" ({signed(best['unseen_low'])} to {signed(best['unseen_high'])})"

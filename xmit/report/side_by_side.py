@@ -63,7 +63,8 @@ def parallel_answers(
     chosen = rows[(rows["role"] == "target") & (rows["split"] == "test")]
     parallel = chosen[chosen["metric"].str.startswith("consistency/")][UNIT[:-1]].drop_duplicates()
     with_main = chosen[chosen["is_main"]][UNIT].drop_duplicates().merge(parallel, on=UNIT[:-1])
-    for unit in with_main.to_dict("records"):
+    for record in with_main.to_dict("records"):
+        unit = {str(k): v for k, v in record.items()}
         source = source_of(source_language, str(unit["target"]))
         runs: dict[str, Answers] = {}
         for name in (BASELINE, *intermediates):

@@ -63,7 +63,7 @@ class Stored:
         main = rows[(rows["role"] == "target") & (rows["split"] == "test") & rows["is_main"]]
         runs = main[[*UNIT, "intermediate", "seed", "cell"]].drop_duplicates()
         self.cells: dict[tuple[str, ...], dict[int, str]] = {
-            key: dict(zip(part["seed"].tolist(), part["cell"], strict=True))
+            tuple(map(str, key)): dict(zip(part["seed"].tolist(), part["cell"], strict=True))
             for key, part in runs.groupby([*UNIT, "intermediate"], sort=False)
         }
 
@@ -106,7 +106,7 @@ class Stored:
             with pq.ParquetFile(path) as file:
                 if not {"task", *columns} <= set(file.schema_arrow.names):
                     return None
-                frame = file.read(["task", *columns]).to_pandas()
+                frame: pd.DataFrame = file.read(["task", *columns]).to_pandas()
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path} is damaged ({error}): delete {path.parent} and run the study again") from error
         # a study may name a target as it likes; only of several tasks the name tells which

@@ -71,8 +71,8 @@ def summary_table(
         The columns of the unit, ``intermediate``, ``seeds``, ``missing_seeds``, ``n_seeds``; ``mean``,
         ``zero_shot_mean`` and ``low_resource_mean`` with ``n_languages``, ``n_zero_shot`` and ``n_low_resource``;
         ``worst``, ``worst_language``, ``source_score``, ``transfer_gap``; ``agreement`` (mean over languages of the
-        agreement with the source language) and ``fleiss_kappa``, ``collapse``; ``delta_mean``,
-        ``delta_zero_shot``, ``delta_low_resource`` and ``delta_alpha`` (Krippendorff's α) to the baseline, each with ``…_low``, ``…_high``
+        agreement with the source language) and ``fleiss_kappa``, ``collapse``; ``delta_mean``, ``delta_zero_shot``,
+        ``delta_low_resource`` and ``delta_alpha`` (Krippendorff's α) to the baseline, each with ``…_low``, ``…_high``
         and ``…_kind`` of its interval and ``…_spread`` (highest minus lowest over seeds), ``p_holm`` of
         ``delta_zero_shot`` in its target's family, ``n_delta_seeds``; ``mean_spread``; ``note``.
     """
