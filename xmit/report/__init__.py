@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xmit.report.axes import size_curves, source_table
     from xmit.report.charts import agreement, forest, gain_by_pretraining, size_plot
     from xmit.report.console import print_summary
-    from xmit.report.effects import effects, primary_table, tests_table
+    from xmit.report.effects import effect_table, family_table, primary_table
     from xmit.report.evidence import consistency_table, intermediate_table
     from xmit.report.formats import render
     from xmit.report.languages import language_effects, target_language_effects
@@ -30,7 +30,7 @@ _WHERE = {
     "answer": "xmit.report.sentences",
     "best_table": "xmit.report.selection",
     "consistency_table": "xmit.report.evidence",
-    "effects": "xmit.report.effects",
+    "effect_table": "xmit.report.effects",
     "forest": "xmit.report.charts",
     "gain_by_pretraining": "xmit.report.charts",
     "gains": "xmit.report.plots",
@@ -50,7 +50,7 @@ _WHERE = {
     "study_options": "xmit.report.stored",
     "summary_table": "xmit.report.tables",
     "target_language_effects": "xmit.report.languages",
-    "tests_table": "xmit.report.effects",
+    "family_table": "xmit.report.effects",
     "write_report": "xmit.report.page",
 }
 __all__ = [
@@ -58,7 +58,8 @@ __all__ = [
     "answer",
     "best_table",
     "consistency_table",
-    "effects",
+    "effect_table",
+    "family_table",
     "forest",
     "gain_by_pretraining",
     "gains",
@@ -78,7 +79,6 @@ __all__ = [
     "study_options",
     "summary_table",
     "target_language_effects",
-    "tests_table",
     "write_report",
 ]
 

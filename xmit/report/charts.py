@@ -67,7 +67,7 @@ def gain_by_pretraining(found: pd.DataFrame, primary: pd.DataFrame, panels: int 
     """The gain of every language against the text that XLM-R saw of it, a panel for each intermediate.
 
     Args:
-        found: From :func:`~xmit.report.effects.effects`.
+        found: From :func:`~xmit.report.effects.effect_table`.
         primary: From :func:`~xmit.report.effects.primary_table`, for the slope and the order.
         panels: How many intermediates are shown, those with the largest differences.
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xmit.report.columns import Cell, points, shown
-from xmit.report.effects import Items, effects, no_items, primary_table
+from xmit.report.effects import Items, effect_table, no_items, primary_table
 from xmit.report.rows import UNIT, Missing, SourceLanguage, checked
 from xmit.report.sentences import level_of, seeds_note, sentences_of
 from xmit.report.tables import summary_table
@@ -72,7 +72,7 @@ def print_summary(
     # a pipe has no width of its own, and rich would take 80 columns for it
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     rows, missing = checked(rows), list(missing)
-    found = effects(rows, source_language=source_language, missing=missing, items=items)
+    found = effect_table(rows, source_language=source_language, missing=missing, items=items)
     frame, primary = (
         summary_table(rows, source_language=source_language, missing=missing, found=found),
         primary_table(found),

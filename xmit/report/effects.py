@@ -66,7 +66,7 @@ class _Group:
     has: Callable[[str], bool]
 
 
-def effects(
+def effect_table(
     rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = (), items: Items = no_items
 ) -> pd.DataFrame:
     """Every effect of an intermediate, as a tidy table.
@@ -274,7 +274,7 @@ def primary_table(found: pd.DataFrame) -> pd.DataFrame:
     """The primary endpoint and what stands beside it, a row for every intermediate, the largest difference first.
 
     Args:
-        found: From :func:`effects`.
+        found: From :func:`effect_table`.
 
     Returns:
         Columns ``study``, ``encoder``, ``intermediate``, ``p``, ``p_holm``, ``seeds`` (the primary endpoint seed by
@@ -304,11 +304,11 @@ def primary_table(found: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("low-resource", ascending=False, kind="stable", ignore_index=True)
 
 
-def tests_table(found: pd.DataFrame) -> pd.DataFrame:
+def family_table(found: pd.DataFrame) -> pd.DataFrame:
     """Every test of every family, the primary one first.
 
     Args:
-        found: From :func:`effects`.
+        found: From :func:`effect_table`.
     """
     tested = found[found["family"] != ""]
     order = tested["family"].map(lambda name: name != "primary")

@@ -183,7 +183,7 @@ def _example(answers: Answers, item: int, pivot: int) -> Example:
     # NaN is unlike itself, so equal answers of unknown worth would stand apart
     merged: dict[tuple[str, bool | None], list[str]] = {}
     for (text, right), codes in given.items():
-        merged.setdefault((text, None if np.isnan(right) else bool(right)), []).extend(codes)
+        merged.setdefault((text, None if np.isnan(right) else bool(right >= HALF)), []).extend(codes)
     listed = [Answer(_cut(text), tuple(codes), right) for (text, right), codes in merged.items()]
     first, rest = listed[:1], sorted(listed[1:], key=lambda a: -len(a.languages))
     present = ~np.isnan(answers.unit[item])

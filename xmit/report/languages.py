@@ -27,7 +27,7 @@ def language_effects(
 
     Args:
         rows: Tidy result rows.
-        found: The differences from :func:`~xmit.report.effects.effects`.
+        found: The differences from :func:`~xmit.report.effects.effect_table`.
         source_language: The language that was trained on; a target's own has no difference in it.
         missing: Cells that the study lists as missing.
 
@@ -59,7 +59,7 @@ def target_language_effects(
 
     Args:
         rows: Tidy result rows.
-        found: The differences from :func:`~xmit.report.effects.effects`.
+        found: The differences from :func:`~xmit.report.effects.effect_table`.
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
     """

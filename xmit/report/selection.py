@@ -10,7 +10,7 @@ import pandas as pd
 
 from xmit.metrics.inference import effect
 from xmit.metrics.paired import Contribution
-from xmit.report.effects import effects
+from xmit.report.effects import effect_table
 from xmit.report.rows import (
     BASELINE,
     NAN,
@@ -64,7 +64,7 @@ def best_table(
         rows: Tidy result rows.
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
-        found: The differences from :func:`~xmit.report.effects.effects`, if they are there already.
+        found: The differences from :func:`~xmit.report.effects.effect_table`, if they are there already.
 
     Returns:
         One row a study, encoder and target: ``intermediate`` (empty where none can be chosen), ``dev`` and
@@ -77,7 +77,7 @@ def best_table(
     scores = main_scores(rows)
     cells = grid(scores, missing)
     if found is None:
-        found = effects(rows, source_language=source_language, missing=missing)
+        found = effect_table(rows, source_language=source_language, missing=missing)
     dev = dev_scores(rows, source_language)
     by_cell = {
         (line["study"], line["encoder"], line["benchmark_version"], line["target"], line["intermediate"], scope): line

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xmit.report.columns import p_value, points, signed, signed_ratio
-from xmit.report.effects import LEVEL, effects, primary_table
+from xmit.report.effects import LEVEL, effect_table, primary_table
 from xmit.report.rows import BASELINE, Missing, SourceLanguage, describe, source_of
 
 ENOUGH_SEEDS = 3
@@ -26,7 +26,7 @@ def answer(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missin
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
     """
-    return sentences_of(primary_table(effects(rows, source_language=source_language, missing=list(missing))))
+    return sentences_of(primary_table(effect_table(rows, source_language=source_language, missing=list(missing))))
 
 
 def sentences_of(primary: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from xmit.errors import TaskNotFoundError
-from xmit.report.effects import effects
+from xmit.report.effects import effect_table
 from xmit.report.evidence import consistency_table
 from xmit.report.rows import (
     ALL,
@@ -63,8 +63,8 @@ def summary_table(
         rows: Tidy result rows.
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
-        found: The differences to the baseline from :func:`~xmit.report.effects.effects`, if they are there already;
-            without item scores otherwise.
+        found: The differences from :func:`~xmit.report.effects.effect_table`, if they are there already; without item
+            scores otherwise.
         consistent: The table from :func:`~xmit.report.evidence.consistency_table`, if it is there already.
 
     Returns:
@@ -81,7 +81,7 @@ def summary_table(
     cells = grid(scores, missing)
     gains = differences(scores, cells)
     if found is None:
-        found = effects(rows, source_language=source_language, missing=missing)
+        found = effect_table(rows, source_language=source_language, missing=missing)
     changed = {
         key: {line["scope"].removeprefix("target "): line for line in part.to_dict("records")}
         for key, part in found[found["scope"].isin([f"target {scope}" for scope in GAINS])].groupby(

@@ -28,7 +28,7 @@ from xmit.report.columns import (
     whole,
     words,
 )
-from xmit.report.effects import Items, effects, no_items, primary_table, tests_table
+from xmit.report.effects import Items, effect_table, family_table, no_items, primary_table
 from xmit.report.evidence import consistency_table, intermediate_table
 from xmit.report.languages import language_effects, target_language_effects
 from xmit.report.rows import BASELINE, Missing, SourceLanguage, checked, describe, main_scores
@@ -221,14 +221,14 @@ def all_tables(
     """
     rows, missing = checked(rows), list(missing)
     options: dict[str, Any] = {"source_language": source_language, "missing": missing}
-    found = effects(rows, **options, items=items)
+    found = effect_table(rows, **options, items=items)
     consistency = consistency_table(rows, **options)
     summary = summary_table(rows, **options, found=found, consistent=consistency)
     yield shown("summary", "All measures", summary, SUMMARY)
     yield shown("primary", "Difference to the baseline over all targets", primary_table(found), PRIMARY)
     if len(found):
         yield best_shown(best_table(rows, **options, found=found))
-        yield shown("tests", "Families of tests", intervals(tests_table(found)), TESTS)
+        yield shown("tests", "Families of tests", intervals(family_table(found)), TESTS)
     if len(consistency):
         keys = ["study", "encoder", "benchmark_version", "target", "intermediate"]
         more = summary[[*keys, *(c for c in summary.columns if c.startswith("delta_alpha"))]].drop_duplicates(keys)
