@@ -67,15 +67,14 @@ def _report(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from xmit.report import render
+    from xmit.report import render, study_options
     from xmit.study.runner import report_study, study_rows
 
     if args.format == "html":
         report_study(Path(args.folder), Console(soft_wrap=True))
     else:
         rows, info = study_rows(Path(args.folder))
-        text = render(rows, args.format, source_language=info["source_language"], missing=info["missing"])
-        sys.stdout.write(text)
+        sys.stdout.write(render(rows, args.format, **study_options(args.folder, rows, info)))
     return 0
 
 
