@@ -383,6 +383,7 @@ class MultimodalModule(ResumableModule):
         if self.fusion is not None and self.image_spec is not None:
             save_fusion(self.fusion, self.image_spec, folder)
 
+
 def _predictions(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
     """A task's prediction rows, with its name and what each adds to the main score."""
     rows = task.predictions(decoded, split)
