@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,8 @@ def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | 
     """Write result rows and prediction rows as parquet, atomically."""
     atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
     if predictions is not None:
-        kept = predictions[list(PREDICTION_COLUMNS)]
+        known = predictions if "item_score" in predictions else predictions.assign(item_score=math.nan)
+        kept = known[list(PREDICTION_COLUMNS)]
         atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
 
 

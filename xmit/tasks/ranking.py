@@ -239,7 +239,9 @@ class RankingTask(EmbeddingTask):
 
         rule = {"map": average_precision, "mrr": reciprocal_rank}[self.rule]
         rows = zip(predictions["prediction"], predictions["target"], strict=True)
-        return np.array([np.nan if g is None else rule(json.loads(p), set(json.loads(g)), TOP) for p, g in rows])
+        return np.array(
+            [rule(json.loads(p), set(json.loads(g)), TOP) if isinstance(g, str) else np.nan for p, g in rows]
+        )
 
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
         """The scores, and where the examples are parallel how alike the languages find a right candidate first."""
