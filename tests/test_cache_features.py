@@ -11,11 +11,13 @@ import time
 import pytest
 import torch
 import yaml
+from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from xmit import MultimodalModule
 from xmit.__main__ import main
 from xmit.data.image_spec import ImageSpec
 from xmit.data.images import open_image
+from xmit.modules.encoders import load_tokenizer
 from xmit.modules.vision import VisionConfig, VisionTower
 from xmit.tasks import DigitsImage
 
@@ -166,13 +168,17 @@ def test_losses_of_cached_and_live_features_are_equal(settings, tiny_encoder):
 
 
 @pytest.mark.slow
-def test_a_step_from_the_cache_costs_hardly_more_than_text(tmp_path, capsys):
+def test_a_step_from_the_cache_costs_hardly_more_than_text(tiny_encoder, tmp_path, capsys):
     """Steps of one total length, alternating: 24 visual and 16 text tokens against 40 text tokens."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
+    size = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 1024}
+    encoder = XLMRobertaModel(XLMRobertaConfig.from_pretrained(tiny_encoder, **size), add_pooling_layer=False)
+    encoder.save_pretrained(tmp_path / "encoder")
+    load_tokenizer(tiny_encoder).save_pretrained(tmp_path / "encoder")
     task = DigitsImage(train_examples=256, batch_size=16)
     vision = {"name": "embedded:digits", "random": True, "cache_dir": str(tmp_path)}
-    module = MultimodalModule(encoder="embedded:e5-small", embedding="frozen", vision=vision)
+    module = MultimodalModule(encoder=str(tmp_path / "encoder"), embedding="frozen", vision=vision)
     module._build_encoder()
     module._build_heads(task.head_specs())
     task.bind(module.tokenizer, module.image_spec)
@@ -181,7 +187,7 @@ def test_a_step_from_the_cache_costs_hardly_more_than_text(tmp_path, capsys):
 
     def step(images: bool) -> float:
         items = torch.randint(0, 256, (16,)).tolist()
-        started = time.perf_counter()
+        started = time.process_time()  # not what else the machine does
         if not images:
             chosen, examples.images = examples.images, {}
         batch = task.collate(examples, items)
@@ -193,17 +199,17 @@ def test_a_step_from_the_cache_costs_hardly_more_than_text(tmp_path, capsys):
         module(batch)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds = {images: [step(images) for _ in range(2)] for images in (True, False)}
-    for _ in range(15):
+    for _ in range(9):
         for images in (True, False):
             seconds[images].append(step(images))
     cached, text = (statistics.median(seconds[images][2:]) for images in (True, False))
-    reads = [time.perf_counter()]
+    reads = [time.process_time()]
     for _ in range(50):
         module.image_spec.batch([examples.images["match"][int(i)] for i in torch.randint(0, 256, (16,))])
-        reads.append(time.perf_counter())
+        reads.append(time.process_time())
     with capsys.disabled():
         print(  # noqa: T201 - the figure of docs/image_text.md
             f"\nstep from the cache {cached * 1e3:.0f} ms, text alone {text * 1e3:.0f} ms: {cached / text:.2f}; "

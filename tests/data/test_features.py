@@ -1,7 +1,9 @@
 """The feature cache: what was written comes back, by whomever it was written, or not at all."""
 
+import hashlib
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import time
@@ -248,3 +250,36 @@ def test_cache_root(monkeypatch, tmp_path):
     assert cache_root() == tmp_path
     monkeypatch.delenv("XMIT_CACHE")
     assert cache_root().parts[-2:] == (".cache", "xmit")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "shape", "rows"), [(1_000_000, (1, 512), 4096), (40_000, (49, 768), 32)])
+def test_a_million_images(n, shape, rows, tmp_path, capsys):
+    """The index of a million, and the reads of a thousand shards: what tokens of a million would be in 64 MB shards."""
+    cache = FeatureCache(tmp_path, FINGERPRINT)
+    names = [hashlib.md5(str(number).encode()).hexdigest() for number in range(n)]
+    noise = np.random.default_rng(0).integers(0, 2**14, (rows, *shape), dtype=np.uint16).view(np.float16)
+    for start in range(0, n, rows):
+        part = names[start : start + rows]
+        cache.append(part, np.roll(noise, start // rows, axis=-1)[: len(part)])
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    cache = FeatureCache(tmp_path, FINGERPRINT)
+    opened = time.process_time() - started
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    chance, times = np.random.default_rng(1), []
+    for _ in range(300):
+        picked = chance.integers(0, n, 32)
+        started = time.process_time()  # not what else the machine does
+        read = cache.read([names[i] for i in picked])
+        times.append(time.process_time() - started)
+        np.testing.assert_array_equal(read[0], np.roll(noise[picked[0] % rows], int(picked[0]) // rows, axis=-1))
+    table = (cache._table.digests.nbytes + cache._table.values.nbytes) / 1e6
+    with capsys.disabled():
+        print(  # noqa: T201 - the figures of docs/image_text.md
+            f"\n{n:,} images of {shape} in {len(cache._shards):,} shards: opened in {opened:.2f} s, "
+            f"index {table:.0f} MB, process +{grown:.0f} MB, a batch of 32 in {np.median(times) * 1e3:.2f} ms (median)"
+        )
+    assert len(cache) == n
+    assert opened < 20
+    assert grown < 300
+    assert np.median(times) < 0.05

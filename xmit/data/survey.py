@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from xmit.data.features import FeatureCache
-from xmit.data.images import content_key, decode, describe, is_file, read_source, short_hash, source_id
+from xmit.data.images import Member, content_key, decode, describe, is_file, read_source, short_hash, source_id
 from xmit.errors import DataError, check_choice
 from xmit.progress import progress
 
@@ -51,13 +52,13 @@ class Survey:
         with progress("looking at images", len(images)) as advance:
             for row, image in enumerate(images):
                 try:
-                    name = seen.get(image) if isinstance(image, str) else None
-                    name = name or source_id(image)
+                    named = isinstance(image, str | Path | Member)
+                    name = (seen.get(image) if named else None) or source_id(image)
                 except DataError as error:
                     self._refuse(row, error)
                     self.ids.append(None)
                     continue
-                if isinstance(image, str):
+                if named:
                     seen[image] = name
                 self.ids.append(name)
                 if self._first.setdefault(name, row) == row and is_file(image):
