@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from mini_hub import BUILDERS, LANGUAGES, Hub
-from mini_hub_images import local_settings
+from mini_hub_images import IMAGE_LANGUAGES, local_settings
 from retrieval_tools import lareqa_files, squad_files
 
 from xmit.__main__ import main
@@ -48,6 +48,13 @@ FAMILIES = {  # family: the config that is also tested from its checkpoint
 }
 TOWER = {"name": "embedded:digits", "weights": None, "random": True}  # training the tower takes long
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def _some_later(paths):
+    """Of the tasks with images one a family in the fast suite, and one mixture; the others are slow tests."""
+    soon = {"snli_ve", "nlvr2", "image_mlm", "xgqa", "xflickrco", "emoji_names"}
+    later = set(IMAGE_LANGUAGES) - soon | {"text_and_image_text", "text_mix"}
+    return [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in later)) for path in paths]
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +98,7 @@ def main_scores(folder, languages):
     return scored
 
 
-@pytest.mark.parametrize("config", TASKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", _some_later(TASKS), ids=lambda path: path.stem)
 def test_config_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
     name, task = config.stem, BUILT_IN[config.stem]
     assert yaml.safe_load(config.read_text())["data"]["class_path"] == f"xmit.tasks.{task.__name__}"
@@ -117,7 +124,7 @@ def test_config_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
             assert again[["value", "n"]].equals(scored[["value", "n"]])
 
 
-@pytest.mark.parametrize("config", MIXTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", _some_later(MIXTURES), ids=lambda path: path.stem)
 def test_mixture_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
     miniatures.install(monkeypatch)
     content = yaml.safe_load(config.read_text())

@@ -162,13 +162,15 @@ def test_two_images_stand_beside_a_statement(tmp_path, tokenizer):
 def test_nothing_is_decoded_before_it_is_asked_for(hub, tmp_path, monkeypatch):
     task = get_task("emoji")(data_dir=str(mini.emoji_files(tmp_path / "emoji")))
     pictures = get_task("flickr30k_itm")()
-    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("decoded"))
-    assert len(task.table("train")) > 20
-    images = task.split_images("train")
-    assert len(images) == len(task.table("train"))
-    assert len(pictures.split_images("train")) == 24
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", lambda *_, **__: pytest.fail("decoded"))
+        assert len(task.table("train")) > 20
+        images = task.split_images("train")
+        assert len(images) == len(task.table("train"))
+        assert len(pictures.split_images("train")) == 24
     assert open_image(images[0]).size == (20, 16)
+    assert [image.size for image in task.preview(split="train", n=2)["image"]] == [(20, 16)] * 2
+    assert pictures.preview(split="train", n=1)["image"][0].size == (20, 16)
 
 
 def test_images_are_looked_for_where_they_may_lie(tmp_path):

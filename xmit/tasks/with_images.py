@@ -44,6 +44,8 @@ class WithImages(Task):
     image_columns: ClassVar[tuple[str, ...]] = ("image",)
     image_side: ClassVar[str] = "text"
     """The side of a batch that the images stand beside."""
+    tokens_per_example: ClassVar[int] = 80
+    """With the 49 visual tokens of a ViT-B/32."""
 
     def __init__(
         self,

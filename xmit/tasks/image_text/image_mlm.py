@@ -39,7 +39,6 @@ class ImageMLM(WithImages, MaskedLMTask):
         description="masked words of a caption, seen beside its image",
         overlaps=IMAGES,
     )
-    tokens_per_example: ClassVar[int] = 80
 
     def __init__(self, source: Literal["flickr30k", "coco", "emoji"] = "flickr30k", mask_rate: float = 0.15,
                  max_length: int = 64, **kwargs: Any) -> None:  # fmt: skip

@@ -17,6 +17,7 @@ class ImagePairTask(WithImages, SequenceClassificationTask):
     label_names: ClassVar[tuple[str, ...]] = TRUE_FALSE
     text_columns: ClassVar[tuple[str, ...]] = ("statement",)
     image_columns: ClassVar[tuple[str, ...]] = ("left", "right")
+    tokens_per_example: ClassVar[int] = 130
 
 
 @register_task
