@@ -135,7 +135,10 @@ def agreement(matrices: Mapping[str, pd.DataFrame], target: str) -> Figure:
     codes = [d.code for d in by_resources([c for m in matrices.values() for c in m.index])]
     size = max(3.0, 0.11 * len(codes) + 0.8)
     figure = new_figure(size * len(matrices) + 0.8, size + 0.6)
-    axes = figure.subplots(1, len(matrices), squeeze=False)[0]
+    # places by hand: laying out hundreds of labels takes longer than all else
+    figure.set_layout_engine("none")
+    places = {"left": 0.45 / figure.get_figwidth(), "right": 1 - 0.9 / figure.get_figwidth(), "wspace": 0.12}
+    axes = figure.subplots(1, len(matrices), squeeze=False, gridspec_kw={**places, "top": 0.94, "bottom": 0.08})[0]
     values = [m.to_numpy(dtype=float)[~np.eye(len(m), dtype=bool)] for m in matrices.values()]
     known = np.concatenate(values)[~np.isnan(np.concatenate(values))]
     norm = Normalize(float(known.min()) if len(known) else 0, float(known.max()) if len(known) else 1)
@@ -149,7 +152,8 @@ def agreement(matrices: Mapping[str, pd.DataFrame], target: str) -> Figure:
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         ax.set_title(plain(name), color=INK, fontsize=9)
-    bar = figure.colorbar(images[0], ax=axes, shrink=0.8)
+    beside = figure.add_axes((1 - 0.75 / figure.get_figwidth(), 0.2, 0.12 / figure.get_figwidth(), 0.6))
+    bar = figure.colorbar(images[0], cax=beside)
     bar.set_label(f"{plain(target)}: share of items answered alike", color=INK, fontsize=8)
     bar.ax.tick_params(colors=INK, labelsize=7.5)
     return figure
