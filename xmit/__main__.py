@@ -24,6 +24,7 @@ EXAMPLES = {
     "report": "python -m xmit report runs/demo --format markdown",
     "score": "python -m xmit score --predictions submission --labels labels --benchmark xtreme-r",
     "submission": "python -m xmit submission runs/xnli-s0 runs/udpos-s0 --output submission --labels labels",
+    "cache-features": "python -m xmit cache-features --config configs/intermediate/digits_image.yaml --dry-run",
     "export": "python -m xmit export runs/demo/digits_image-s0 --output my_encoder",
 }
 
@@ -67,7 +68,7 @@ def _report(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from xmit.report import render
+    from xmit.report import render, study_options
     from xmit.study.planfile import study_rows
     from xmit.study.runner import report_study
 
@@ -75,8 +76,7 @@ def _report(args: argparse.Namespace) -> int:
         report_study(Path(args.folder), Console(soft_wrap=True))
     else:
         rows, info = study_rows(Path(args.folder))
-        text = render(rows, args.format, source_language=info["source_language"], missing=info["missing"])
-        sys.stdout.write(text)
+        sys.stdout.write(render(rows, args.format, **study_options(args.folder, rows, info)))
     return 0
 
 
@@ -121,6 +121,27 @@ def _submission(args: argparse.Namespace) -> int:
     files = write_submission([Path(run) for run in args.runs], Path(args.output), args.labels and Path(args.labels))
     print(f"{len(files)} files in {args.output}" + (f" and {args.labels}" if args.labels else ""))  # noqa: T201
     return 0
+
+
+def _cache_features(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from xmit.cache_features import cache_features
+
+    return cache_features(Path(args.config), args.dry_run, args.check, args.workers, args.part)
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 1/4")
+    return int(number) - 1, int(parts)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
+    return int(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -172,6 +193,19 @@ def build_parser() -> argparse.ArgumentParser:
     submission.add_argument("runs", nargs="+", metavar="RUN", help="folders of tested runs")
     submission.add_argument("--output", required=True, metavar="DIR", help="where to write the predictions")
     submission.add_argument("--labels", metavar="DIR", help="where to write the right answers, for score")
+    features = add(
+        "cache-features", "compute the vision features of a run or a study once; safe to kill and run again",
+        _cache_features,
+    )  # fmt: skip
+    features.add_argument("--config", required=True, metavar="FILE", help="the config of a fit, or a study file")
+    features.add_argument("--dry-run", action="store_true", help="print images and size, and compute nothing")
+    features.add_argument("--check", action="store_true", help="first read all there is, and delete what is damaged")
+    features.add_argument(
+        "--workers", type=_count, metavar="N", help="processes that decode (with a GPU the cores less one, else 0)"
+    )
+    features.add_argument(
+        "--part", type=_part, default=(0, 1), metavar="I/N", help="only the I-th of N parts: one for each of N GPUs"
+    )
     export = add("export", "write the text encoder of a run for transformers", _export)
     export.add_argument("run", metavar="RUN", help="the run's folder")
     export.add_argument("--output", required=True, metavar="DIR", help="where to write it")

@@ -33,6 +33,8 @@ from xmit.study.results import (
     CONFIG,
     DONE,
     ENCODER,
+    FUSION,
+    PREDICTION_COLUMNS,
     RunInfo,
     mark_done,
     read_done,
@@ -249,7 +251,10 @@ class XmitCLI(LightningCLI):
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             save = self.options.save_encoder
             if save or (save is None and info.role == "intermediate"):
-                self.whole(model).save_pretrained(str(self.folder / ENCODER))
+                saved = self.whole(model)
+                saved.save_pretrained(str(self.folder / ENCODER))
+                shutil.rmtree(self.folder / FUSION, ignore_errors=True)  # an overwritten run's, of another encoder
+                saved.save_fusion(str(self.folder / FUSION))
             self.write(model, info)
 
     def whole(self, model: MultimodalModule) -> MultimodalModule:
@@ -278,7 +283,7 @@ class XmitCLI(LightningCLI):
         self.check_trained(ckpt_path)
         self.trainer.predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
         path = self.folder / "predictions.parquet"
-        rows = model.predictions["test"][["task", "language", "id", "prediction", "scores", "target"]]
+        rows = model.predictions["test"][list(PREDICTION_COLUMNS)]
         atomic_write(path, lambda p: rows.to_parquet(p, index=False))
         sys.stdout.write(f"{len(rows)} predictions in {path}\n")
 

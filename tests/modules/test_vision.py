@@ -4,18 +4,24 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+import yaml
 from open_clip.pretrained import get_pretrained_cfg
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from xmit.errors import EncoderError, XmitError
-from xmit.modules import vision
-from xmit.modules.vision import ImageSpec, VisionConfig, VisionTower, content_key
+from xmit.data import survey
+from xmit.data.image_spec import ImageSpec
+from xmit.data.images import content_key
+from xmit.errors import DataError, EncoderError, XmitError
+from xmit.modules import open_clip_tower, vision
+from xmit.modules.vision import VisionConfig, VisionTower
 
 TEXT = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
@@ -23,11 +29,19 @@ MODELS = {
     "xmit-tiny": {"embed_dim": 24, "vision_cfg": VIT, "text_cfg": TEXT},
     "xmit-tiny-quickgelu": {"embed_dim": 24, "vision_cfg": VIT, "text_cfg": TEXT, "quick_gelu": True},
     "xmit-wide": {"embed_dim": 24, "vision_cfg": VIT | {"width": 48}, "text_cfg": TEXT},
-    "xmit-timm": {
-        "embed_dim": 24,
-        "vision_cfg": {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "image_size": 224},
-        "text_cfg": TEXT,
-        "custom_text": True,
+    **{
+        name: {
+            "embed_dim": 24,
+            "vision_cfg": {"timm_model_name": timm, "timm_pool": pool, "image_size": 224},
+            "text_cfg": TEXT,
+            "custom_text": True,
+        }
+        for name, timm, pool in (
+            ("xmit-timm", "vit_tiny_patch16_224", "token"),
+            ("xmit-timm-gap", "vit_tiny_patch16_224", "avg"),
+            ("xmit-timm-eva", "eva02_tiny_patch14_224", "token"),
+            ("xmit-timm-convnext", "convnext_atto", "avg"),
+        )
     },
 }
 
@@ -123,17 +137,45 @@ def test_another_image_size_resizes_positions_as_open_clip_does(tmp_path):
         VisionTower(VisionConfig("xmit-tiny", weights=str(path), image_size=50))
 
 
-def test_timm_towers_are_pooled(tmp_path):
+@pytest.mark.parametrize("name", ["xmit-timm", "xmit-timm-gap", "xmit-timm-eva"])
+def test_timm_towers(name, tmp_path):
+    """SigLIP, EVA, MobileCLIP-B and others; their tokens are those of timm's own forward_intermediates."""
     path = tmp_path / "weights.pt"
-    full_model("xmit-timm", path)
-    for size in (None, 64):
-        full = open_clip.create_model("xmit-timm", pretrained=str(path), force_image_size=size).eval()
-        tower = VisionTower(VisionConfig("xmit-timm", weights=str(path), output="pooled", image_size=size))
+    full_model(name, path)
+    for size in (None, 112) if name != "xmit-timm-eva" else (None,):
+        full = open_clip.create_model(name, pretrained=str(path), force_image_size=size).eval()
         pixels = torch.randn(1, 3, size or 224, size or 224)
+        tower = VisionTower(VisionConfig(name, weights=str(path), output="pooled", image_size=size))
+        tokens = VisionTower(VisionConfig(name, weights=str(path), image_size=size))
         with torch.inference_mode():
             assert torch.equal(tower(pixels)[:, 0], full.visual(pixels))
-    with pytest.raises(EncoderError, match=r"no patch tokens: set vision.output to 'pooled'"):
-        VisionTower(VisionConfig("xmit-timm", weights=str(path)))
+            expected = full.visual.forward_intermediates(
+                pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
+            )["image_intermediates"][-1]
+            assert torch.equal(tokens(pixels), expected)
+            assert torch.equal(tokens.visual(pixels)[0], full.visual(pixels))
+        assert tokens.n_tokens == (size or 224) ** 2 // {"xmit-timm-eva": 14}.get(name, 16) ** 2
+
+
+def test_towers_without_patch_tokens_are_pooled():
+    for name in ("xmit-timm-convnext", "RN50"):
+        with pytest.raises(EncoderError, match=r"no patch tokens: set vision.output to 'pooled'"):
+            VisionTower(VisionConfig(name, random=True))
+    assert VisionTower(VisionConfig("xmit-timm-convnext", random=True, output="pooled")).n_tokens == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tokens"), [("ViT-B-16-SigLIP", 196), ("coca_ViT-B-32", 255), ("MobileCLIP-B", 196)])
+def test_real_architectures_give_what_open_clip_gives(name, tokens, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    full = full_model(name, path)
+    tower = VisionTower(VisionConfig(name, weights=str(path)))
+    pooler = VisionTower(VisionConfig(name, weights=str(path), output="pooled"))
+    pixels = torch.randn(1, 3, *tower.visual.image_size)
+    with torch.inference_mode():
+        pooled = full.visual(pixels)
+    assert torch.equal(pooler(pixels)[:, 0], pooled[0] if isinstance(pooled, tuple) else pooled)
+    assert tower(pixels).shape == (1, tokens, tower.width)
 
 
 def test_weights_of_the_visual_half_alone(checkpoint, config, tmp_path):
@@ -231,8 +273,18 @@ def test_every_quickgelu_tag_is_refused_under_the_plain_name(monkeypatch):
     assert wrong > 15
 
 
-@pytest.mark.parametrize("file", ["vit_b_32-quickgelu-laion400m_e32-46683a32.pt", "OpenAI.pt", "metaclip-400m.pt"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "vit_b_32-quickgelu-laion400m_e32-46683a32.pt",
+        "OpenAI.pt",
+        "metaclip-400m.pt",
+        "openai/model.safetensors",
+        "models--timm--vit_base_patch32_clip_224.openai/snapshots/a3f1/open_clip_model.safetensors",
+    ],
+)
 def test_quickgelu_of_local_files_by_name(file, tmp_path):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_bytes(b"")
     with pytest.raises(EncoderError, match=r"QuickGELU: set vision.name to 'ViT-B-32-quickgelu'"):
         VisionTower(VisionConfig("ViT-B-32", weights=str(tmp_path / file)))
@@ -261,6 +313,38 @@ def test_quickgelu_of_local_files_by_content_and_config(checkpoint, tmp_path, co
     black = Image.new("RGB", (32, 32))
     assert tower.preprocess(black)[0, 0, 0] == pytest.approx(-0.1 / open_clip.OPENAI_DATASET_STD[0])
     assert plain.preprocess(black)[0, 0, 0] != tower.preprocess(black)[0, 0, 0]
+
+
+def test_mean_and_std_of_local_files_by_name(tmp_path):
+    """LAION's ViT-L/14 has others than CLIP; here a tiny model under that name, so that it loads."""
+    right = get_pretrained_cfg("ViT-L-14", "laion2b_s32b_b82k")
+    assert tuple(right["mean"]) != open_clip.OPENAI_DATASET_MEAN
+    for file in ("CLIP-ViT-L-14-laion2B-s32B-b82K.pt", "models--laion--CLIP-ViT-L-14-laion2B-s32B-b82K/x/model.pt"):
+        facts, quick = open_clip_tower._local_facts("ViT-L-14", tmp_path / file)
+        assert (facts["mean"], facts["std"], quick) == (right["mean"], right["std"], False)
+
+
+def test_a_local_file_of_which_nothing_is_known_is_said_so(config, tmp_path):
+    with pytest.warns(UserWarning, match=r"weights\.safetensors was trained: plain GELU and CLIP's mean and std"):
+        VisionTower(config)
+    card = {"model_cfg": {}, "preprocess_cfg": {"mean": [0.5] * 3}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(card))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        VisionTower(config)
+
+
+def test_shipped_configs_name_weights_that_open_clip_has():
+    towers = set()
+    for path in (Path(__file__).parents[2] / "configs").rglob("*.yaml"):
+        vision = (yaml.safe_load(path.read_text()).get("model") or {}).get("vision") or {}
+        if vision.get("weights"):
+            towers.add((vision["name"], vision["weights"]))
+    assert {("ViT-B-32", "laion2b_s34b_b79k"), ("ViT-L-14", "laion2b_s32b_b82k")} <= towers
+    for name, tag in towers:
+        facts = get_pretrained_cfg(name, tag)
+        assert facts, (name, tag)
+        assert facts.get("quick_gelu", False) == open_clip.get_model_config(name).get("quick_gelu", False)
 
 
 class Evil:
@@ -294,10 +378,10 @@ def test_cached_features_equal_live_ones_to_half_precision(config, images):
     assert len(set(keys)) == len(images)
     assert keys[0] == keys[-1]
     live = torch.cat([tower(tower.preprocess(image)[None]) for image in images])
-    cached = spec.batch(keys[:-1])
+    cached = spec.batch([(key,) for key in keys[:-1]])
     assert cached.dtype == torch.float32
     torch.testing.assert_close(cached, live, rtol=2**-10, atol=1e-5)
-    assert torch.equal(spec.batch(keys[1:4]), cached[1:4])
+    assert torch.equal(spec.batch([(key,) for key in keys[1:4]]), cached[1:4])
     assert (spec.width, spec.n_tokens, spec.fingerprint) == (tower.width, tower.n_tokens, tower.fingerprint)
 
 
@@ -312,19 +396,20 @@ def test_nothing_is_computed_twice(config, images, monkeypatch):
     monkeypatch.setattr(vision, "VisionTower", never)
     again = ImageSpec(config)
     assert again.encode(images[:3]) == keys
-    assert torch.equal(again.batch(keys), first.batch(keys))
+    assert torch.equal(again.batch([(key,) for key in keys]), first.batch([(key,) for key in keys]))
     assert sorted(first.cache.folder.iterdir()) == files
     with pytest.raises(AssertionError, match="the tower was built"):
         again.encode(images)
 
 
 def test_an_interrupted_run_keeps_its_work(config, images, monkeypatch):
-    monkeypatch.setattr(vision, "_BATCH", 2)
+    monkeypatch.setattr(survey, "_BATCH", 2)
 
     class Interrupted(list):
-        def __iter__(self):
-            yield from images[:3]
-            raise KeyboardInterrupt
+        def __getitem__(self, number):
+            if number == 3:
+                raise KeyboardInterrupt
+            return super().__getitem__(number)
 
     with pytest.raises(KeyboardInterrupt):
         ImageSpec(config).encode(Interrupted(images))
@@ -335,13 +420,19 @@ def test_an_interrupted_run_keeps_its_work(config, images, monkeypatch):
 def test_a_damaged_shard_is_computed_again(config, images):
     spec = ImageSpec(config)
     keys = spec.encode(images)
-    expected = spec.batch(keys)
+    expected = spec.batch([(key,) for key in keys])
     path = next(spec.cache.folder.glob("*.safetensors"))
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    again = ImageSpec(config)
+    with pytest.raises(DataError, match="damaged: delete it"):
+        again.batch([(key,) for key in again.encode(images)])
+    path.write_bytes(content[:-1] + b"?")  # in the index, which is read when the cache is opened
     again = ImageSpec(config)
     with pytest.warns(UserWarning, match="damaged"):
         assert again.encode(images) == keys
-    assert torch.equal(again.batch(keys), expected)
+    assert torch.equal(again.batch([(key,) for key in keys]), expected)
 
 
 def test_other_weights_are_another_cache(config, checkpoint, images):
@@ -367,16 +458,17 @@ def test_a_spec_goes_to_worker_processes(config, images):
     keys = spec.encode(images)
     packed = pickle.dumps(spec)
     assert len(packed) < 2000
-    assert torch.equal(pickle.loads(packed).batch(keys), spec.batch(keys))
+    assert torch.equal(pickle.loads(packed).batch([(key,) for key in keys]), spec.batch([(key,) for key in keys]))
 
 
 CACHED_RUN = """
 import json, sys
 from PIL import Image
-from xmit.modules.vision import ImageSpec, VisionConfig
+from xmit.data.image_spec import ImageSpec
+from xmit.modules.vision import VisionConfig
 spec = ImageSpec(VisionConfig(**json.loads(sys.argv[1])))
 keys = spec.encode([Image.new("L", (48, 32), n) for n in range(3)])
-print(spec.width, spec.n_tokens, tuple(spec.batch(keys).shape), spec._tower)
+print(spec.width, spec.n_tokens, tuple(spec.batch([(key,) for key in keys]).shape), spec._tower)
 heavy = {"open_clip", "timm", "torchvision", "sklearn"} & set(sys.modules)
 """
 

@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
-from xmit.data.batching import TrainingLoader
+from xmit.data.image_spec import ImageSpec
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
-from xmit.modules.fusion import FusionConfig, PrefixFusion
+from xmit.modules.fusion import Fusion, FusionConfig
+from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
-from xmit.modules.random_state import random_state, restore_random_state
-from xmit.modules.vision import ImageSpec, VisionConfig
+from xmit.modules.resuming import ResumableModule
+from xmit.modules.vision import VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Score, Task
 
 if TYPE_CHECKING:
@@ -33,16 +32,17 @@ MAIN_SCORE = "main_score"
 """What checkpoints are chosen by: the mean over tasks of the source language's main score."""
 
 
-class MultimodalModule(LightningModule):
+class MultimodalModule(ResumableModule):
     """Trains and scores any tasks on one text encoder.
 
     It never asks which data set it sees: the datamodule's tasks name their heads, decode and score.
 
     Args:
         encoder: Text encoder, see :func:`~xmit.modules.encoders.load_text_encoder`.
-        init_from: An encoder folder or a finished run whose text encoder is taken instead; heads are new.
+        init_from: An encoder folder or a finished run whose text encoder is taken instead; heads are new. With a
+            tower, the fusion of such a run is taken along too, unless ``fusion.new``.
         vision: The frozen tower, for tasks with images.
-        fusion: How visual tokens enter the text encoder.
+        fusion: How visual tokens enter the text encoder; by default as in the run of ``init_from``, else a prefix.
         learning_rate: Peak learning rate of the encoder.
         head_learning_rate: Peak learning rate of heads and fusion; that of the encoder by default.
         weight_decay: AdamW's, not for biases and layer norms.
@@ -80,20 +80,16 @@ class MultimodalModule(LightningModule):
         self.hparams.pop("_instantiator", None)
         self.hparams["vision"] = asdict(vision) if vision else None
         self.hparams["fusion"] = asdict(fusion) if fusion else None
-        self.vision, self.fusion_config = vision, fusion or FusionConfig()
+        self.vision, self.fusion_config = vision, fusion
         self.image_spec = ImageSpec(vision) if vision else None
         self.text_encoder: XLMRobertaModel | None = None
-        self.fusion: PrefixFusion | None = None
+        self.fusion: Fusion | None = None
         self.heads = nn.ModuleDict()
         self.stores = nn.ModuleDict()
         self.results: dict[str, pd.DataFrame] = {}
         self.predictions: dict[str, pd.DataFrame] = {}
         self._specs: dict[str, HeadSpec] = {}
         self._not_finite = torch.zeros((), dtype=torch.int64)
-        self._resume_random: list[dict[str, Any]] | None = None
-        self._resume_batches: int | None = None
-        self.run_config: str | None = None
-        """The run's settings as JSON, for its checkpoints; the command line sets it."""
 
     # -- building ------------------------------------------------------------------------------------------
 
@@ -120,8 +116,8 @@ class MultimodalModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Hand the tokenizer and the image spec to the tasks."""
         strategy = self.trainer.strategy
-        if len(self.tasks) > 1 and isinstance(strategy, DDPStrategy):
-            # a batch is of one task, and the heads of the others get no gradient
+        if (len(self.tasks) > 1 or self.vision is not None) and isinstance(strategy, DDPStrategy):
+            # a batch is of one task, so the heads of the others get no gradient, nor without images the fusion
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         self.trainer.datamodule.bind(self.tokenizer, self.image_spec)  # type: ignore[attr-defined]
 
@@ -146,14 +142,7 @@ class MultimodalModule(LightningModule):
             encoder.embeddings.word_embeddings.requires_grad_(False)
         self.text_encoder = encoder
         if self.image_spec is not None:
-            scale = float(encoder.embeddings.word_embeddings.weight[:1000].std())
-            self.fusion = PrefixFusion(
-                self.image_spec.width,
-                self.image_spec.n_tokens,
-                encoder.config.hidden_size,
-                scale,
-                self.fusion_config.dropout,
-            )
+            self.fusion = load_fusion(self.fusion_config, self.image_spec, encoder, self.hparams["init_from"])
 
     def _build_heads(self, specs: dict[str, HeadSpec]) -> None:
         assert self.text_encoder is not None
@@ -175,33 +164,31 @@ class MultimodalModule(LightningModule):
             layer: Which hidden state, 0 being the embeddings; the last by default.
 
         Returns:
-            The hidden states ``(B, V + L, H)``.
+            The hidden states ``(B, N + L, H)``, after ``N`` visual tokens where the fusion puts them before the text.
         """
         assert self.text_encoder is not None
-        ids, mask = side["input_ids"], side["attention_mask"]
         deep = layer is not None and layer != self.text_encoder.config.num_hidden_layers
-        image = side.get("image")
-        if image is None:
-            output = self.text_encoder(input_ids=ids, attention_mask=mask, output_hidden_states=deep)
-        else:
-            if self.fusion is None:
-                raise ConfigError("the batch has images but the module has no vision tower: set model.vision.name")
-            pad = int(self.text_encoder.config.pad_token_id or 0)
-            visual = self.fusion(image)
-            words = self.text_encoder.embeddings.word_embeddings(ids)
-            mask = torch.cat([mask.new_ones(visual.shape[:2]), mask], dim=1)
-            # the text keeps the positions it has alone; the visual tokens bring their own
-            real = torch.ne(ids, pad).to(ids.dtype)
-            positions = real.cumsum(1) * real + pad
-            positions = torch.cat([positions.new_full(visual.shape[:2], pad), positions], dim=1)
-            output = self.text_encoder(
-                inputs_embeds=torch.cat([visual.to(words.dtype), words], dim=1),
-                attention_mask=mask,
-                position_ids=positions,
-                output_hidden_states=deep,
-            )
+        inputs, visual = self.encoder_inputs(side)
+        output = self.text_encoder(**inputs, output_hidden_states=deep)
         hidden = output.hidden_states[layer] if deep else output.last_hidden_state
-        return Encoded(hidden, mask, 0 if image is None else image.shape[1])
+        if visual is not None and self.fusion is not None:
+            hidden = self.fusion.join(hidden, visual)
+        mask = inputs["attention_mask"]
+        return Encoded(hidden, mask, mask.shape[1] - side["input_ids"].shape[1])
+
+    def encoder_inputs(self, side: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the text encoder is called with for one side of a batch, and its visual tokens if it has images.
+
+        Raises:
+            ConfigError: If the side has images but the module has no vision tower.
+        """
+        inputs = {name: side[name] for name in ("input_ids", "attention_mask")}
+        if "image" not in side:
+            return inputs, None
+        if self.fusion is None or self.text_encoder is None:
+            raise ConfigError("the batch has images but the module has no vision tower: set model.vision.name")
+        visual: Tensor = self.fusion(side["image"])
+        return self.fusion.enter(self.text_encoder, inputs, visual), visual
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The outputs of the head of the batch's task."""
@@ -236,21 +223,6 @@ class MultimodalModule(LightningModule):
     def on_fit_start(self) -> None:
         """Nothing went wrong yet."""
         self._not_finite = torch.zeros((), dtype=torch.int64, device=self.device)
-
-    def on_train_start(self) -> None:
-        """After resuming, go on where the interrupted run stood in its data."""
-        loader = self.trainer.train_dataloader
-        if isinstance(loader, TrainingLoader) and self._resume_batches is not None:
-            # Lightning restores a loader only if nothing asked for its length before, as the schedule does
-            loader.load_state_dict({"handed_out": self._resume_batches})
-            loader.cut(self.trainer.num_training_batches)
-        self._resume_batches = None
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """After resuming, go on with the random numbers of the run that was interrupted."""
-        if self._resume_random is not None:
-            restore_random_state(self._resume_random)
-            self._resume_random = None
 
     def on_train_end(self) -> None:
         """Look at the last losses."""
@@ -289,8 +261,8 @@ class MultimodalModule(LightningModule):
         rows, frames, main = [], [], []
         for name, store in self.stores.items():
             task = self.tasks[name]
-            predictions = task.predictions(store.rows(), split)  # type: ignore[operator]
-            frames.append(predictions.assign(task=name))
+            predictions = _predictions(task, store.rows(), split)  # type: ignore[operator]
+            frames.append(predictions)
             scores = task.evaluate(predictions)
             rows += [self._row(task, split, score) for score in scores]
             values = {f"{name}/{s.language}/{s.metric}": s.value for s in scores}
@@ -357,7 +329,7 @@ class MultimodalModule(LightningModule):
         import pandas as pd
 
         frames = [
-            self.tasks[name].predictions(store.rows(), "test").assign(task=name)  # type: ignore[operator]
+            _predictions(self.tasks[name], store.rows(), "test")  # type: ignore[operator]
             for name, store in self.stores.items()
         ]
         self.predictions["test"] = pd.concat(frames, ignore_index=True)
@@ -366,13 +338,9 @@ class MultimodalModule(LightningModule):
     # -- checkpoints and encoders ----------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the head specs into the checkpoint; what training goes on from also has its random state."""
+        """Write the head specs into the checkpoint."""
         checkpoint["head_specs"] = {name: spec.to_dict() for name, spec in self._specs.items()}
-        if "optimizer_states" in checkpoint:
-            checkpoint["random_state"] = random_state()
-            checkpoint["run_config"] = self.run_config
-            loader = self.trainer.train_dataloader
-            checkpoint["handed_out"] = loader.handed_out if isinstance(loader, TrainingLoader) else None
+        super().on_save_checkpoint(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other tasks; build what is needed to take its weights."""
@@ -387,20 +355,7 @@ class MultimodalModule(LightningModule):
                 f"{', '.join(self._specs)}: --ckpt_path only resumes or scores the same run. To start from another "
                 f"run's encoder use --model.init_from RUN"
             )
-        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self._check_resumed(checkpoint)
-            self._resume_random = checkpoint.get("random_state")
-            self._resume_batches = checkpoint.get("handed_out")
-
-    def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with other settings: optimizer and schedule would keep the checkpoint's without a word."""
-        there, here = checkpoint.get("hyper_parameters", {}), dict(self.hparams)
-        other = [f"{k} (there {there[k]!r}, here {here.get(k)!r})" for k in there if k in here and there[k] != here[k]]
-        if other:
-            raise EncoderError(
-                f"a resumed run must have the checkpoint's settings, but these differ: {', '.join(other)}. Repeat "
-                f"them; or begin a new run from its encoder with --model.init_from RUN"
-            )
+        super().on_load_checkpoint(checkpoint)
 
     def save_pretrained(self, folder: str) -> None:
         """Write the text encoder and its tokenizer as transformers does (safetensors), nothing else.
@@ -418,3 +373,18 @@ class MultimodalModule(LightningModule):
         self.tokenizer.save_pretrained(folder)
         for file in Path(folder).iterdir():
             file.chmod(0o644)  # safetensors writes for the owner alone, which is a nuisance on shared machines
+
+    def save_fusion(self, folder: str) -> None:
+        """Write the fusion, if there is one, so that ``init_from`` takes it along to a target with images.
+
+        Args:
+            folder: Where to; ``fusion`` beside the folder ``encoder`` of :meth:`save_pretrained`.
+        """
+        if self.fusion is not None and self.image_spec is not None:
+            save_fusion(self.fusion, self.image_spec, folder)
+
+
+def _predictions(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
+    """A task's prediction rows, with its name and what each adds to the main score."""
+    rows = task.predictions(decoded, split)
+    return rows.assign(task=task.name, item_score=task.item_scores(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +24,16 @@ ENCODER = "encoder"
 ERROR = "error.json"
 HASHED = 2**20
 """Files below so many bytes are hashed to see whether they are whole; of others the size must do."""
+FUSION = "fusion"
 COLUMNS = (
     "study", "cell", "role", "encoder", "intermediate", "target", "benchmark_version", "seed", "split",
     "language", "metric", "is_main", "value", "n", "reason",
 )  # fmt: skip
 """The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
+
+
+PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score")
+"""The columns of prediction rows; the mean of ``item_score`` over a language is its main score, where it is known."""
 
 
 @dataclass
@@ -79,7 +85,8 @@ def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | 
     """Write result rows and prediction rows as parquet, atomically."""
     atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
     if predictions is not None:
-        kept = predictions[["task", "language", "id", "prediction", "scores", "target"]]
+        known = predictions if "item_score" in predictions else predictions.assign(item_score=math.nan)
+        kept = known[list(PREDICTION_COLUMNS)]
         atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
 
 
@@ -92,8 +99,8 @@ def mark_done(folder: Path, identity: str, facts: dict[str, Any]) -> None:
         facts: Whatever else is worth knowing, such as seconds and versions.
     """
     files = [p for p in (folder / n for n in (RESULTS, PREDICTIONS, CONFIG)) if p.is_file()]
-    if (folder / ENCODER).is_dir():
-        files += [p for p in (folder / ENCODER).rglob("*") if p.is_file()]
+    for weights in (folder / ENCODER, folder / FUSION):
+        files += [p for p in weights.rglob("*") if p.is_file()]
     hashes = {str(p.relative_to(folder)): {"sha256": file_hash(p), "bytes": p.stat().st_size} for p in files}
     write_json(folder / DONE, {"identity": identity, "files": hashes, **facts})
 
