@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-Batching = Literal["padded", "grouped"]
+Batching = Literal["packed", "grouped", "padded"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Ragged:
     def lengths(self) -> npt.NDArray[np.int64]:
         """The length of each sequence in tokens, ``(n,)``."""
         return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The different token ids, rising."""
+        used: npt.NDArray[np.int64] = np.flatnonzero(np.bincount(self.flat))
+        return used
 
     def pad(self, indices: Sequence[int], pad_id: int) -> dict[str, Tensor]:
         """Pad some sequences to the longest of them.
@@ -122,8 +128,9 @@ class TrainingBatches(Sampler[list[int]]):
     Args:
         lengths: The length of each example in tokens, ``(n,)``.
         batch_size: Examples per update and process.
-        batching: ``padded`` draws batches at random, as the literature does; ``grouped`` draws examples of
-            like length together, which saves padding but changes the make-up of batches.
+        batching: ``packed`` and ``padded`` draw the same batches, at random as the literature does; ``packed`` then
+            computes on no padding. ``grouped`` draws examples of like length together, which saves padding but
+            changes the make-up of batches.
         seed: With the epoch it fixes the order.
         drop_last: Leave out a last batch that is not full; never the only one.
     """
@@ -132,7 +139,7 @@ class TrainingBatches(Sampler[list[int]]):
         self,
         lengths: npt.NDArray[np.int64],
         batch_size: int,
-        batching: Batching = "padded",
+        batching: Batching = "packed",
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,8 @@ from transformers.optimization import get_scheduler
 from xmit.data.batching import TrainingLoader
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
+from xmit.modules import compact_embedding, packing
+from xmit.modules.compact_embedding import CompactEmbedding
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import FusionConfig, PrefixFusion
 from xmit.modules.heads import Encoded, Head, build_head
@@ -48,7 +50,9 @@ class MultimodalModule(LightningModule):
         weight_decay: AdamW's, not for biases and layer norms.
         warmup: Share of the updates in which the learning rate rises.
         schedule: How it goes on from there.
-        embedding: ``frozen`` leaves the word embeddings as they are, most of a small encoder's parameters.
+        embedding: ``compact`` trains the rows of the word embeddings that training and source validation use, the
+            others only decay: the same outcome as ``full``, which is taken instead where a head shares the matrix
+            (masked LM). ``frozen`` leaves it as it is.
         dropout: Dropout in the encoder; its config's by default.
     """
 
@@ -63,11 +67,11 @@ class MultimodalModule(LightningModule):
         weight_decay: float = 0.0,
         warmup: float = 0.1,
         schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear",
-        embedding: Literal["full", "frozen"] = "full",
+        embedding: Literal["full", "compact", "frozen"] = "compact",
         dropout: float | None = None,
     ) -> None:
         super().__init__()
-        check_choice("model.embedding", embedding, ("full", "frozen"))
+        check_choice("model.embedding", embedding, ("full", "compact", "frozen"))
         check_choice("model.schedule", schedule, ("linear", "cosine", "constant_with_warmup"))
         for name, value, most in (("learning_rate", learning_rate, math.inf), ("warmup", warmup, 1.0)):
             # a notebook's "1e-4" is a string, whatever the annotation says
@@ -92,6 +96,7 @@ class MultimodalModule(LightningModule):
         self._not_finite = torch.zeros((), dtype=torch.int64)
         self._resume_random: list[dict[str, Any]] | None = None
         self._resume_batches: int | None = None
+        self._embedding_state: dict[str, Any] | None = None
         self.run_config: str | None = None
         """The run's settings as JSON, for its checkpoints; the command line sets it."""
 
@@ -132,8 +137,32 @@ class MultimodalModule(LightningModule):
         if self._trainer is None:
             return  # load_from_checkpoint: the heads come with the checkpoint
         specs = self.trainer.datamodule.head_specs()  # type: ignore[attr-defined]
+        compact_embedding.restore(self.text_encoder)
         if specs != self._specs:
             self._build_heads(specs)
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._embedding_state = None
+            self._shrink_embedding()
+
+    def _shrink_embedding(self) -> None:
+        """Train the rows of the word embeddings that are in use, unless a head needs all of them."""
+        shared = any(head.shares_words for head in self.heads.values())
+        if self.hparams["embedding"] == "compact" and not shared:
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            size = self.text_encoder.config.vocab_size
+            compact_embedding.shrink(self.text_encoder, compact_embedding.used_rows(data, self.tokenizer, size))
+
+    @property
+    def _compact(self) -> CompactEmbedding | None:
+        """The compact embedding, while there is one."""
+        words = None if self.text_encoder is None else self.text_encoder.embeddings.word_embeddings
+        return words if isinstance(words, CompactEmbedding) else None
+
+    def on_fit_end(self) -> None:
+        """Put the whole embedding back; a checkpoint that is saved by hand now still goes with the optimizer's state."""
+        if self._compact is not None:
+            self._embedding_state = compact_embedding.state(self._compact)
+            compact_embedding.restore(self.text_encoder)
 
     def _build_encoder(self) -> None:
         encoder = load_text_encoder(self.encoder_source)
@@ -171,7 +200,8 @@ class MultimodalModule(LightningModule):
         """Encode one side of a batch.
 
         Args:
-            side: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``.
+            side: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``, and ``lengths``,
+                tokens on the host, if padding is not to be computed on.
             layer: Which hidden state, 0 being the embeddings; the last by default.
 
         Returns:
@@ -179,10 +209,10 @@ class MultimodalModule(LightningModule):
         """
         assert self.text_encoder is not None
         ids, mask = side["input_ids"], side["attention_mask"]
-        deep = layer is not None and layer != self.text_encoder.config.num_hidden_layers
+        lengths: Sequence[int] | None = side.get("lengths")  # type: ignore[assignment]
         image = side.get("image")
         if image is None:
-            output = self.text_encoder(input_ids=ids, attention_mask=mask, output_hidden_states=deep)
+            hidden = packing.encode(self.text_encoder, lengths, layer, input_ids=ids, attention_mask=mask)
         else:
             if self.fusion is None:
                 raise ConfigError("the batch has images but the module has no vision tower: set model.vision.name")
@@ -194,13 +224,14 @@ class MultimodalModule(LightningModule):
             real = torch.ne(ids, pad).to(ids.dtype)
             positions = real.cumsum(1) * real + pad
             positions = torch.cat([positions.new_full(visual.shape[:2], pad), positions], dim=1)
-            output = self.text_encoder(
+            hidden = packing.encode(
+                self.text_encoder,
+                lengths and [visual.shape[1] + length for length in lengths],
+                layer,
                 inputs_embeds=torch.cat([visual.to(words.dtype), words], dim=1),
                 attention_mask=mask,
                 position_ids=positions,
-                output_hidden_states=deep,
             )
-        hidden = output.hidden_states[layer] if deep else output.last_hidden_state
         return Encoded(hidden, mask, 0 if image is None else image.shape[1])
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -269,6 +300,8 @@ class MultimodalModule(LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], fused=True
         )
+        if self._compact is not None:
+            compact_embedding.follow_decay(self._compact, optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = get_scheduler(self.hparams["schedule"], optimizer, math.ceil(self.hparams["warmup"] * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -372,6 +405,7 @@ class MultimodalModule(LightningModule):
             checkpoint["random_state"] = random_state()
             checkpoint["run_config"] = self.run_config
             loader = self.trainer.train_dataloader
+            checkpoint["embedding"] = compact_embedding.state(self._compact) if self._compact else self._embedding_state
             checkpoint["handed_out"] = loader.handed_out if isinstance(loader, TrainingLoader) else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -389,6 +423,8 @@ class MultimodalModule(LightningModule):
             )
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._check_resumed(checkpoint)
+            if self._compact is not None and checkpoint.get("embedding"):
+                compact_embedding.take_state(self._compact, checkpoint["embedding"])
             self._resume_random = checkpoint.get("random_state")
             self._resume_batches = checkpoint.get("handed_out")
 
