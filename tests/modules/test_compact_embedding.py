@@ -89,8 +89,11 @@ def test_a_run_gives_the_same_as_with_all_rows(runs, tiny_encoder, tmp_path):
     assert full.keys() == compact.keys()
     for name, value in full.items():
         torch.testing.assert_close(compact[name], value, atol=1e-5, rtol=1e-5, msg=name)
-    assert found["compact"].predictions["test"].drop(columns="scores").equals(
-        found["full"].predictions["test"].drop(columns="scores")
+    assert (
+        found["compact"]
+        .predictions["test"]
+        .drop(columns="scores")
+        .equals(found["full"].predictions["test"].drop(columns="scores"))
     )
     key = "text_encoder.embeddings.word_embeddings.weight"
     saved = torch.load(folder / "compact" / "last.ckpt", weights_only=True)

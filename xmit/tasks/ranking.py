@@ -16,7 +16,7 @@ from xmit.data.batching import Ragged
 from xmit.data.sources import found_files
 from xmit.errors import ConfigError, DataError, check_choice
 from xmit.tasks.base import Examples, HeadSpec, Score
-from xmit.tasks.neighbours import top_k
+from xmit.tasks.nearest import top_k
 from xmit.tasks.retrieval import EmbeddingTask
 from xmit.tasks.scoring import WHOLE, consistency_scores
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from xmit.data.batching import Ragged
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
-from xmit.tasks.neighbours import margins, top_k
+from xmit.tasks.nearest import top_k
+from xmit.tasks.neighbours import margins
 from xmit.tasks.scoring import accuracy_scores
 
 if TYPE_CHECKING:
