@@ -31,7 +31,7 @@ def test_equals_the_whole_matrix_after_200_updates():
     """AdamW with weight decay, gradient clipping and a schedule; unused rows decay too."""
     dense = Model()
     small = copy.deepcopy(dense)
-    rows = np.unique(np.random.default_rng(0).integers(0, 500, 60).tolist() + [1])
+    rows = np.unique([*np.random.default_rng(0).integers(0, 500, 60).tolist(), 1])
     compact = small.words = CompactEmbedding(small.words, rows)
     generator = torch.Generator().manual_seed(1)
     optimizers = [torch.optim.AdamW(m.parameters(), 1e-2, weight_decay=0.1, fused=True) for m in (dense, small)]
