@@ -7,7 +7,7 @@ Trainer language by language with its defaults.
 
 from __future__ import annotations
 
-import os
+import tempfile
 import time
 from typing import Any
 
@@ -67,7 +67,7 @@ def hf_plan(quick: bool) -> Outcome:
         splits = {split: _rows(task, split) for split in ("train", "validation")}
         model: Any = _classifier(task, body, XLMRobertaForSequenceClassification)
         arguments = TrainingArguments(
-            output_dir=os.devnull,
+            output_dir=tempfile.mkdtemp(prefix="xmit-bench-"),
             per_device_train_batch_size=task.batch_size,
             max_steps=updates,
             learning_rate=1e-4,

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -133,7 +134,7 @@ def train_hf(settings: Settings) -> dict[str, Any]:
                 clock.losses.append(float(logs["loss"]))
 
     arguments = TrainingArguments(
-        output_dir=os.devnull,
+        output_dir=tempfile.mkdtemp(prefix="xmit-bench-"),
         per_device_train_batch_size=BATCH,
         num_train_epochs=1,
         learning_rate=LEARNING_RATE,
