@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import io
 import json
+import shutil
 import sys
 import time
 import warnings
@@ -32,6 +33,7 @@ from xmit.study.results import (
     CONFIG,
     DONE,
     ENCODER,
+    FUSION,
     RunInfo,
     mark_done,
     read_done,
@@ -206,6 +208,8 @@ class XmitCLI(LightningCLI):
             save = self.options.save_encoder
             if save or (save is None and info.role == "intermediate"):
                 model.save_pretrained(str(self.folder / ENCODER))
+                shutil.rmtree(self.folder / FUSION, ignore_errors=True)  # an overwritten run's, of another encoder
+                model.save_fusion(str(self.folder / FUSION))
             self.write(model, info)
 
     def validate(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:

@@ -13,7 +13,6 @@ from transformers import AutoModel, AutoTokenizer, XLMRobertaForSequenceClassifi
 from xmit import MultimodalModule, Trainer
 from xmit.errors import ConfigError, DataError, EncoderError, TrainingError
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
-from xmit.modules.fusion import PrefixFusion
 from xmit.modules.heads import ClassificationHead, ContrastiveHead, Encoded, build_head
 from xmit.modules.vision import VisionConfig
 from xmit.tasks import DigitsImage
@@ -64,31 +63,6 @@ def test_hidden_states_are_transformers_own(built, tiny_encoder, layer):
     own = AutoModel.from_pretrained(tiny_encoder).eval()(**side, output_hidden_states=True)
     expected = own.last_hidden_state if layer is None else own.hidden_states[layer]
     torch.testing.assert_close(built.encode(side, layer).hidden, expected)
-
-
-@torch.no_grad()
-def test_prefix_takes_no_position_from_the_text(built, tiny_encoder):
-    """Blind to the visual tokens, the text is encoded exactly as alone."""
-    side = inputs(tiny_encoder)
-    alone = built.encode(side).hidden
-    built.fusion = PrefixFusion(vision_width=6, n_tokens=5, hidden_size=16)
-    seen = {}
-
-    def spy(module, args, kwargs):
-        seen.update(kwargs)
-        blind = kwargs["attention_mask"].clone()
-        blind[:, :5] = 0
-        return args, {**kwargs, "attention_mask": blind}
-
-    handle = built.text_encoder.register_forward_pre_hook(spy, with_kwargs=True)
-    fused = built.encode({**side, "image": torch.randn(3, 5, 6)})
-    handle.remove()
-    assert fused.n_visual == 5
-    assert seen["attention_mask"][:, :5].all()
-    real = side["attention_mask"].bool()
-    torch.testing.assert_close(fused.hidden[:, 5:][real], alone[real], atol=1e-5, rtol=1e-4)
-    changed = built.encode({**side, "image": torch.randn(3, 5, 6) * 9}).hidden[:, 5:][real]
-    assert (changed - alone[real]).abs().max() > 1e-3
 
 
 def test_images_without_a_tower_are_refused(built, tiny_encoder):

@@ -12,7 +12,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from xmit import MultimodalModule
 from xmit.modules import packing
 from xmit.modules.encoders import load_tokenizer
-from xmit.modules.fusion import PrefixFusion
+from xmit.modules.fusion import FusionConfig, build_fusion
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_saved_encoder_knows_nothing_of_packing(encoder, tmp_path):
     assert packing.NAME not in (tmp_path / "config.json").read_text()
 
 
-@pytest.mark.parametrize("visual", [False, True], ids=["text", "prefix"])
+@pytest.mark.parametrize("visual", [None, "prefix", "cross_attention", "late"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_gradients_are_the_padded_batch_s(visual, precision, tiny_encoder):
     module = MultimodalModule(encoder=tiny_encoder, dropout=0.0)
@@ -84,7 +84,9 @@ def test_gradients_are_the_padded_batch_s(visual, precision, tiny_encoder):
     side = dict(load_tokenizer(tiny_encoder)(texts, padding=True, return_tensors="pt"))
     lengths = side["attention_mask"].sum(1).tolist()
     if visual:
-        module.fusion = PrefixFusion(vision_width=6, n_tokens=5, hidden_size=16)
+        module.fusion = build_fusion(FusionConfig(kind=visual, every=1), 6, 5, module.text_encoder)
+        for layer in getattr(module.fusion, "layers", []):
+            torch.nn.init.ones_(layer.gates)
         side["image"] = torch.randn(5, 5, 6)
     weights = torch.randn(16)
     found = []

@@ -4,17 +4,20 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+import yaml
 from open_clip.pretrained import get_pretrained_cfg
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
 from xmit.errors import EncoderError, XmitError
-from xmit.modules import vision
+from xmit.modules import open_clip_tower, vision
 from xmit.modules.vision import ImageSpec, VisionConfig, VisionTower, content_key
 
 TEXT = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
@@ -23,11 +26,19 @@ MODELS = {
     "xmit-tiny": {"embed_dim": 24, "vision_cfg": VIT, "text_cfg": TEXT},
     "xmit-tiny-quickgelu": {"embed_dim": 24, "vision_cfg": VIT, "text_cfg": TEXT, "quick_gelu": True},
     "xmit-wide": {"embed_dim": 24, "vision_cfg": VIT | {"width": 48}, "text_cfg": TEXT},
-    "xmit-timm": {
-        "embed_dim": 24,
-        "vision_cfg": {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "image_size": 224},
-        "text_cfg": TEXT,
-        "custom_text": True,
+    **{
+        name: {
+            "embed_dim": 24,
+            "vision_cfg": {"timm_model_name": timm, "timm_pool": pool, "image_size": 224},
+            "text_cfg": TEXT,
+            "custom_text": True,
+        }
+        for name, timm, pool in (
+            ("xmit-timm", "vit_tiny_patch16_224", "token"),
+            ("xmit-timm-gap", "vit_tiny_patch16_224", "avg"),
+            ("xmit-timm-eva", "eva02_tiny_patch14_224", "token"),
+            ("xmit-timm-convnext", "convnext_atto", "avg"),
+        )
     },
 }
 
@@ -123,17 +134,45 @@ def test_another_image_size_resizes_positions_as_open_clip_does(tmp_path):
         VisionTower(VisionConfig("xmit-tiny", weights=str(path), image_size=50))
 
 
-def test_timm_towers_are_pooled(tmp_path):
+@pytest.mark.parametrize("name", ["xmit-timm", "xmit-timm-gap", "xmit-timm-eva"])
+def test_timm_towers(name, tmp_path):
+    """SigLIP, EVA, MobileCLIP-B and others; their tokens are those of timm's own forward_intermediates."""
     path = tmp_path / "weights.pt"
-    full_model("xmit-timm", path)
-    for size in (None, 64):
-        full = open_clip.create_model("xmit-timm", pretrained=str(path), force_image_size=size).eval()
-        tower = VisionTower(VisionConfig("xmit-timm", weights=str(path), output="pooled", image_size=size))
+    full_model(name, path)
+    for size in (None, 112) if name != "xmit-timm-eva" else (None,):
+        full = open_clip.create_model(name, pretrained=str(path), force_image_size=size).eval()
         pixels = torch.randn(1, 3, size or 224, size or 224)
+        tower = VisionTower(VisionConfig(name, weights=str(path), output="pooled", image_size=size))
+        tokens = VisionTower(VisionConfig(name, weights=str(path), image_size=size))
         with torch.inference_mode():
             assert torch.equal(tower(pixels)[:, 0], full.visual(pixels))
-    with pytest.raises(EncoderError, match=r"no patch tokens: set vision.output to 'pooled'"):
-        VisionTower(VisionConfig("xmit-timm", weights=str(path)))
+            expected = full.visual.forward_intermediates(
+                pixels, indices=1, normalize_intermediates=True, output_fmt="NLC"
+            )["image_intermediates"][-1]
+            assert torch.equal(tokens(pixels), expected)
+            assert torch.equal(tokens.visual(pixels)[0], full.visual(pixels))
+        assert tokens.n_tokens == (size or 224) ** 2 // {"xmit-timm-eva": 14}.get(name, 16) ** 2
+
+
+def test_towers_without_patch_tokens_are_pooled():
+    for name in ("xmit-timm-convnext", "RN50"):
+        with pytest.raises(EncoderError, match=r"no patch tokens: set vision.output to 'pooled'"):
+            VisionTower(VisionConfig(name, random=True))
+    assert VisionTower(VisionConfig("xmit-timm-convnext", random=True, output="pooled")).n_tokens == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tokens"), [("ViT-B-16-SigLIP", 196), ("coca_ViT-B-32", 255), ("MobileCLIP-B", 196)])
+def test_real_architectures_give_what_open_clip_gives(name, tokens, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    full = full_model(name, path)
+    tower = VisionTower(VisionConfig(name, weights=str(path)))
+    pooler = VisionTower(VisionConfig(name, weights=str(path), output="pooled"))
+    pixels = torch.randn(1, 3, *tower.visual.image_size)
+    with torch.inference_mode():
+        pooled = full.visual(pixels)
+    assert torch.equal(pooler(pixels)[:, 0], pooled[0] if isinstance(pooled, tuple) else pooled)
+    assert tower(pixels).shape == (1, tokens, tower.width)
 
 
 def test_weights_of_the_visual_half_alone(checkpoint, config, tmp_path):
@@ -231,8 +270,18 @@ def test_every_quickgelu_tag_is_refused_under_the_plain_name(monkeypatch):
     assert wrong > 15
 
 
-@pytest.mark.parametrize("file", ["vit_b_32-quickgelu-laion400m_e32-46683a32.pt", "OpenAI.pt", "metaclip-400m.pt"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "vit_b_32-quickgelu-laion400m_e32-46683a32.pt",
+        "OpenAI.pt",
+        "metaclip-400m.pt",
+        "openai/model.safetensors",
+        "models--timm--vit_base_patch32_clip_224.openai/snapshots/a3f1/open_clip_model.safetensors",
+    ],
+)
 def test_quickgelu_of_local_files_by_name(file, tmp_path):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_bytes(b"")
     with pytest.raises(EncoderError, match=r"QuickGELU: set vision.name to 'ViT-B-32-quickgelu'"):
         VisionTower(VisionConfig("ViT-B-32", weights=str(tmp_path / file)))
@@ -261,6 +310,38 @@ def test_quickgelu_of_local_files_by_content_and_config(checkpoint, tmp_path, co
     black = Image.new("RGB", (32, 32))
     assert tower.preprocess(black)[0, 0, 0] == pytest.approx(-0.1 / open_clip.OPENAI_DATASET_STD[0])
     assert plain.preprocess(black)[0, 0, 0] != tower.preprocess(black)[0, 0, 0]
+
+
+def test_mean_and_std_of_local_files_by_name(tmp_path):
+    """LAION's ViT-L/14 has others than CLIP; here a tiny model under that name, so that it loads."""
+    right = get_pretrained_cfg("ViT-L-14", "laion2b_s32b_b82k")
+    assert tuple(right["mean"]) != open_clip.OPENAI_DATASET_MEAN
+    for file in ("CLIP-ViT-L-14-laion2B-s32B-b82K.pt", "models--laion--CLIP-ViT-L-14-laion2B-s32B-b82K/x/model.pt"):
+        facts, quick = open_clip_tower._local_facts("ViT-L-14", tmp_path / file)
+        assert (facts["mean"], facts["std"], quick) == (right["mean"], right["std"], False)
+
+
+def test_a_local_file_of_which_nothing_is_known_is_said_so(config, tmp_path):
+    with pytest.warns(UserWarning, match=r"weights\.safetensors was trained: plain GELU and CLIP's mean and std"):
+        VisionTower(config)
+    card = {"model_cfg": {}, "preprocess_cfg": {"mean": [0.5] * 3}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(card))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        VisionTower(config)
+
+
+def test_shipped_configs_name_weights_that_open_clip_has():
+    towers = set()
+    for path in (Path(__file__).parents[2] / "configs").rglob("*.yaml"):
+        vision = (yaml.safe_load(path.read_text()).get("model") or {}).get("vision") or {}
+        if vision.get("weights"):
+            towers.add((vision["name"], vision["weights"]))
+    assert {("ViT-B-32", "laion2b_s34b_b79k"), ("ViT-L-14", "laion2b_s32b_b82k")} <= towers
+    for name, tag in towers:
+        facts = get_pretrained_cfg(name, tag)
+        assert facts, (name, tag)
+        assert facts.get("quick_gelu", False) == open_clip.get_model_config(name).get("quick_gelu", False)
 
 
 class Evil:

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
-from xmit.data.batching import TrainingLoader
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
 from xmit.modules import compact_embedding, packing
 from xmit.modules.compact_embedding import CompactEmbedding
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
-from xmit.modules.fusion import FusionConfig, PrefixFusion
+from xmit.modules.fusion import Fusion, FusionConfig
+from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
-from xmit.modules.random_state import random_state, restore_random_state
+from xmit.modules.resuming import ResumableModule
 from xmit.modules.vision import ImageSpec, VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Score, Task
 
@@ -35,16 +34,17 @@ MAIN_SCORE = "main_score"
 """What checkpoints are chosen by: the mean over tasks of the source language's main score."""
 
 
-class MultimodalModule(LightningModule):
+class MultimodalModule(ResumableModule):
     """Trains and scores any tasks on one text encoder.
 
     It never asks which data set it sees: the datamodule's tasks name their heads, decode and score.
 
     Args:
         encoder: Text encoder, see :func:`~xmit.modules.encoders.load_text_encoder`.
-        init_from: An encoder folder or a finished run whose text encoder is taken instead; heads are new.
+        init_from: An encoder folder or a finished run whose text encoder is taken instead; heads are new. With a
+            tower, the fusion of such a run is taken along too, unless ``fusion.new``.
         vision: The frozen tower, for tasks with images.
-        fusion: How visual tokens enter the text encoder.
+        fusion: How visual tokens enter the text encoder; by default as in the run of ``init_from``, else a prefix.
         learning_rate: Peak learning rate of the encoder.
         head_learning_rate: Peak learning rate of heads and fusion; that of the encoder by default.
         weight_decay: AdamW's, not for biases and layer norms.
@@ -84,21 +84,17 @@ class MultimodalModule(LightningModule):
         self.hparams.pop("_instantiator", None)
         self.hparams["vision"] = asdict(vision) if vision else None
         self.hparams["fusion"] = asdict(fusion) if fusion else None
-        self.vision, self.fusion_config = vision, fusion or FusionConfig()
+        self.vision, self.fusion_config = vision, fusion
         self.image_spec = ImageSpec(vision) if vision else None
         self.text_encoder: XLMRobertaModel | None = None
-        self.fusion: PrefixFusion | None = None
+        self.fusion: Fusion | None = None
         self.heads = nn.ModuleDict()
         self.stores = nn.ModuleDict()
         self.results: dict[str, pd.DataFrame] = {}
         self.predictions: dict[str, pd.DataFrame] = {}
         self._specs: dict[str, HeadSpec] = {}
         self._not_finite = torch.zeros((), dtype=torch.int64)
-        self._resume_random: list[dict[str, Any]] | None = None
-        self._resume_batches: int | None = None
         self._embedding_state: dict[str, Any] | None = None
-        self.run_config: str | None = None
-        """The run's settings as JSON, for its checkpoints; the command line sets it."""
 
     # -- building ------------------------------------------------------------------------------------------
 
@@ -125,8 +121,8 @@ class MultimodalModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Hand the tokenizer and the image spec to the tasks."""
         strategy = self.trainer.strategy
-        if len(self.tasks) > 1 and isinstance(strategy, DDPStrategy):
-            # a batch is of one task, and the heads of the others get no gradient
+        if (len(self.tasks) > 1 or self.vision is not None) and isinstance(strategy, DDPStrategy):
+            # a batch is of one task, so the heads of the others get no gradient, nor without images the fusion
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         self.trainer.datamodule.bind(self.tokenizer, self.image_spec)  # type: ignore[attr-defined]
 
@@ -159,7 +155,7 @@ class MultimodalModule(LightningModule):
         return words if isinstance(words, CompactEmbedding) else None
 
     def on_fit_end(self) -> None:
-        """Put the whole embedding back; a checkpoint that is saved by hand now still goes with the optimizer's state."""
+        """Put the whole embedding back; what a checkpoint saved by hand now needs to know of the compact one is kept."""
         if self._compact is not None:
             self._embedding_state = compact_embedding.state(self._compact)
             compact_embedding.restore(self.text_encoder)
@@ -175,14 +171,7 @@ class MultimodalModule(LightningModule):
             encoder.embeddings.word_embeddings.requires_grad_(False)
         self.text_encoder = encoder
         if self.image_spec is not None:
-            scale = float(encoder.embeddings.word_embeddings.weight[:1000].std())
-            self.fusion = PrefixFusion(
-                self.image_spec.width,
-                self.image_spec.n_tokens,
-                encoder.config.hidden_size,
-                scale,
-                self.fusion_config.dropout,
-            )
+            self.fusion = load_fusion(self.fusion_config, self.image_spec, encoder, self.hparams["init_from"])
 
     def _build_heads(self, specs: dict[str, HeadSpec]) -> None:
         assert self.text_encoder is not None
@@ -205,34 +194,34 @@ class MultimodalModule(LightningModule):
             layer: Which hidden state, 0 being the embeddings; the last by default.
 
         Returns:
-            The hidden states ``(B, V + L, H)``.
+            The hidden states ``(B, N + L, H)``, after ``N`` visual tokens where the fusion puts them before the text.
         """
         assert self.text_encoder is not None
-        ids, mask = side["input_ids"], side["attention_mask"]
+        inputs, visual = self.encoder_inputs(side)
+        mask = inputs["attention_mask"]
+        n_visual = mask.shape[1] - side["input_ids"].shape[1]
         lengths: Sequence[int] | None = side.get("lengths")  # type: ignore[assignment]
-        image = side.get("image")
-        if image is None:
-            hidden = packing.encode(self.text_encoder, lengths, layer, input_ids=ids, attention_mask=mask)
-        else:
-            if self.fusion is None:
-                raise ConfigError("the batch has images but the module has no vision tower: set model.vision.name")
-            pad = int(self.text_encoder.config.pad_token_id or 0)
-            visual = self.fusion(image)
-            words = self.text_encoder.embeddings.word_embeddings(ids)
-            mask = torch.cat([mask.new_ones(visual.shape[:2]), mask], dim=1)
-            # the text keeps the positions it has alone; the visual tokens bring their own
-            real = torch.ne(ids, pad).to(ids.dtype)
-            positions = real.cumsum(1) * real + pad
-            positions = torch.cat([positions.new_full(visual.shape[:2], pad), positions], dim=1)
-            hidden = packing.encode(
-                self.text_encoder,
-                lengths and [visual.shape[1] + length for length in lengths],
-                layer,
-                inputs_embeds=torch.cat([visual.to(words.dtype), words], dim=1),
-                attention_mask=mask,
-                position_ids=positions,
-            )
-        return Encoded(hidden, mask, 0 if image is None else image.shape[1])
+        if "encoder_hidden_states" in inputs:
+            lengths = None  # the layers that look at images want them item by item
+        lengths = lengths and [n_visual + length for length in lengths]
+        hidden = packing.encode(self.text_encoder, lengths, layer, **inputs)
+        if visual is not None and self.fusion is not None:
+            hidden = self.fusion.join(hidden, visual)
+        return Encoded(hidden, mask, n_visual)
+
+    def encoder_inputs(self, side: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the text encoder is called with for one side of a batch, and its visual tokens if it has images.
+
+        Raises:
+            ConfigError: If the side has images but the module has no vision tower.
+        """
+        inputs = {name: side[name] for name in ("input_ids", "attention_mask")}
+        if "image" not in side:
+            return inputs, None
+        if self.fusion is None or self.text_encoder is None:
+            raise ConfigError("the batch has images but the module has no vision tower: set model.vision.name")
+        visual: Tensor = self.fusion(side["image"])
+        return self.fusion.enter(self.text_encoder, inputs, visual), visual
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The outputs of the head of the batch's task."""
@@ -267,21 +256,6 @@ class MultimodalModule(LightningModule):
     def on_fit_start(self) -> None:
         """Nothing went wrong yet."""
         self._not_finite = torch.zeros((), dtype=torch.int64, device=self.device)
-
-    def on_train_start(self) -> None:
-        """After resuming, go on where the interrupted run stood in its data."""
-        loader = self.trainer.train_dataloader
-        if isinstance(loader, TrainingLoader) and self._resume_batches is not None:
-            # Lightning restores a loader only if nothing asked for its length before, as the schedule does
-            loader.load_state_dict({"handed_out": self._resume_batches})
-            loader.cut(self.trainer.num_training_batches)
-        self._resume_batches = None
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """After resuming, go on with the random numbers of the run that was interrupted."""
-        if self._resume_random is not None:
-            restore_random_state(self._resume_random)
-            self._resume_random = None
 
     def on_train_end(self) -> None:
         """Look at the last losses."""
@@ -399,14 +373,11 @@ class MultimodalModule(LightningModule):
     # -- checkpoints and encoders ----------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the head specs into the checkpoint; what training goes on from also has its random state."""
+        """Write the head specs into the checkpoint."""
         checkpoint["head_specs"] = {name: spec.to_dict() for name, spec in self._specs.items()}
+        super().on_save_checkpoint(checkpoint)
         if "optimizer_states" in checkpoint:
-            checkpoint["random_state"] = random_state()
-            checkpoint["run_config"] = self.run_config
-            loader = self.trainer.train_dataloader
             checkpoint["embedding"] = compact_embedding.state(self._compact) if self._compact else self._embedding_state
-            checkpoint["handed_out"] = loader.handed_out if isinstance(loader, TrainingLoader) else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other tasks; build what is needed to take its weights."""
@@ -421,22 +392,9 @@ class MultimodalModule(LightningModule):
                 f"{', '.join(self._specs)}: --ckpt_path only resumes or scores the same run. To start from another "
                 f"run's encoder use --model.init_from RUN"
             )
-        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self._check_resumed(checkpoint)
-            if self._compact is not None and checkpoint.get("embedding"):
-                compact_embedding.take_state(self._compact, checkpoint["embedding"])
-            self._resume_random = checkpoint.get("random_state")
-            self._resume_batches = checkpoint.get("handed_out")
-
-    def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with other settings: optimizer and schedule would keep the checkpoint's without a word."""
-        there, here = checkpoint.get("hyper_parameters", {}), dict(self.hparams)
-        other = [f"{k} (there {there[k]!r}, here {here.get(k)!r})" for k in there if k in here and there[k] != here[k]]
-        if other:
-            raise EncoderError(
-                f"a resumed run must have the checkpoint's settings, but these differ: {', '.join(other)}. Repeat "
-                f"them; or begin a new run from its encoder with --model.init_from RUN"
-            )
+        super().on_load_checkpoint(checkpoint)
+        if self._compact is not None and checkpoint.get("embedding"):
+            compact_embedding.take_state(self._compact, checkpoint["embedding"])
 
     def save_pretrained(self, folder: str) -> None:
         """Write the text encoder and its tokenizer as transformers does (safetensors), nothing else.
@@ -454,3 +412,12 @@ class MultimodalModule(LightningModule):
         self.tokenizer.save_pretrained(folder)
         for file in Path(folder).iterdir():
             file.chmod(0o644)  # safetensors writes for the owner alone, which is a nuisance on shared machines
+
+    def save_fusion(self, folder: str) -> None:
+        """Write the fusion, if there is one, so that ``init_from`` takes it along to a target with images.
+
+        Args:
+            folder: Where to; ``fusion`` beside the folder ``encoder`` of :meth:`save_pretrained`.
+        """
+        if self.fusion is not None and self.image_spec is not None:
+            save_fusion(self.fusion, self.image_spec, folder)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xmit.errors import EncoderError, did_you_mean
 
@@ -54,7 +54,29 @@ def build_visual(config: VisionConfig) -> tuple[Any, Transform, dict[str, Any]]:
         _load(visual, path, config)
     if config.image_size is not None and hasattr(visual, "set_input_size"):
         visual.set_input_size(config.image_size)  # timm resizes positions itself, after loading
-    return visual, *_transform(visual, preprocess, model)
+    transform, facts = _transform(visual, preprocess, model)
+    if vision.get("timm_model_name") and config.output == "tokens":
+        visual = _TimmTokens(visual)
+    return visual, transform, facts
+
+
+class _TimmTokens(nn.Module):
+    """A ViT of timm that gives patch tokens beside the pooled feature, as open_clip's own do.
+
+    Args:
+        model: open_clip's ``TimmModel``.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.image_size = model, model.image_size
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled feature ``(B, D)``, and tokens ``(B, T, W)`` after the last norm, without class token."""
+        trunk = self.model.trunk
+        features = trunk.forward_features(pixels)
+        pooled: Tensor = self.model.head(trunk.forward_head(features))
+        return pooled, features[:, trunk.num_prefix_tokens :]
 
 
 def _from_open_clip(config: VisionConfig) -> tuple[dict[str, Any], dict[str, Any], Path | None]:
@@ -70,6 +92,12 @@ def _from_open_clip(config: VisionConfig) -> tuple[dict[str, Any], dict[str, Any
     path = Path(config.weights).expanduser()
     if path.is_file():
         preprocess, quick = _local_facts(config.name, path)
+        if quick is None:
+            warnings.warn(
+                f"nothing tells how {path} was trained: {'QuickGELU' if model.get('quick_gelu') else 'plain GELU'} and "
+                f"CLIP's mean and std are assumed. Put its open_clip_config.json beside it, or its tag into its name",
+                stacklevel=2,
+            )
         _check_activation(config, model, quick)
         return model, preprocess, path
     tag = get_pretrained_cfg(config.name, config.weights)
@@ -124,13 +152,16 @@ def _local_facts(name: str, path: Path) -> tuple[dict[str, Any], bool | None]:
             return card.get("preprocess_cfg", {}), bool(card["model_cfg"].get("quick_gelu", False))
         except (ValueError, KeyError, AttributeError):
             raise EncoderError(f"{beside} beside the weights is not a config of open_clip") from None
-    stem = _plain(path.stem)
-    for model in (name, _sibling(name)):  # the longest tag first: laion400m_e32 before laion400m
-        for tag in sorted(open_clip.list_pretrained_tags_by_model(model), key=len, reverse=True):
-            if _plain(tag) in stem:
-                facts = get_pretrained_cfg(model, tag)
-                return facts, facts.get("quick_gelu", False)
-    return {}, True if "quickgelu" in stem else None
+    hub = [part for part in path.parts if part.startswith("models--")]  # a repository in the hub's cache
+    for text in map(_plain, (path.stem, path.parent.name, *hub)):
+        for model in (name, _sibling(name)):  # the longest tag first: laion400m_e32 before laion400m
+            for tag in sorted(open_clip.list_pretrained_tags_by_model(model), key=len, reverse=True):
+                if _plain(tag) in text:
+                    facts = get_pretrained_cfg(model, tag)
+                    return facts, facts.get("quick_gelu", False)
+        if "quickgelu" in text:
+            return {}, True
+    return {}, None
 
 
 def _plain(text: str) -> str:
@@ -139,21 +170,22 @@ def _plain(text: str) -> str:
 
 def _check_vision(config: VisionConfig, vision: dict[str, Any]) -> None:
     timm = vision.get("timm_model_name")
-    plain_vit = not timm and not isinstance(vision.get("layers", 12), list)
-    if config.output == "tokens":
-        if not plain_vit:
-            raise EncoderError(
-                f"vision tower {config.name!r} ({timm or 'a ResNet'}) gives no patch tokens: "
-                f"set vision.output to 'pooled'"
-            )
+    resnet = isinstance(vision.get("layers"), list)
+    if config.output == "tokens" and not timm:
+        if resnet:
+            raise EncoderError(_no_tokens(config, "a ResNet"))
         vision["output_tokens"] = True
     if timm:
         vision["timm_model_pretrained"] = False  # else timm downloads weights that ours replace
     if config.image_size is not None:
         patch = vision.get("patch_size", 16)
-        if plain_vit and config.image_size % patch:
+        if not (timm or resnet) and config.image_size % patch:
             raise EncoderError(f"vision.image_size {config.image_size} is not a multiple of the patch size {patch}")
         vision["image_size"] = config.image_size
+
+
+def _no_tokens(config: VisionConfig, what: str) -> str:
+    return f"vision tower {config.name!r} ({what}) gives no patch tokens: set vision.output to 'pooled'"
 
 
 def _instantiate(model: dict[str, Any], config: VisionConfig) -> Any:
@@ -165,6 +197,9 @@ def _instantiate(model: dict[str, Any], config: VisionConfig) -> Any:
         )
     except Exception as error:  # whatever timm and open_clip find wrong with a config
         raise EncoderError(f"vision tower {config.name!r} cannot be built: {error}") from error
+    timm = model["vision_cfg"].get("timm_model_name")
+    if timm and config.output == "tokens" and not hasattr(visual.trunk, "num_prefix_tokens"):
+        raise EncoderError(_no_tokens(config, timm))
     size = visual.image_size
     visual.image_size = (size, size) if isinstance(size, int) else tuple(size)
     return visual

@@ -19,6 +19,7 @@ PREDICTIONS = "predictions.parquet"
 DONE = "done.json"
 CONFIG = "config.yaml"
 ENCODER = "encoder"
+FUSION = "fusion"
 COLUMNS = (
     "study", "cell", "role", "encoder", "intermediate", "target", "benchmark_version", "seed", "split",
     "language", "metric", "is_main", "value", "n", "reason",
@@ -86,8 +87,8 @@ def mark_done(folder: Path, identity: str, facts: dict[str, Any]) -> None:
         facts: Whatever else is worth knowing, such as seconds and versions.
     """
     files = [p for p in (folder / n for n in (RESULTS, PREDICTIONS, CONFIG)) if p.is_file()]
-    if (folder / ENCODER).is_dir():
-        files += [p for p in (folder / ENCODER).rglob("*") if p.is_file()]
+    for weights in (folder / ENCODER, folder / FUSION):
+        files += [p for p in weights.rglob("*") if p.is_file()]
     hashes = {str(p.relative_to(folder)): {"sha256": file_hash(p), "bytes": p.stat().st_size} for p in files}
     write_json(folder / DONE, {"identity": identity, "files": hashes, **facts})
 

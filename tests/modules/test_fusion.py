@@ -1,0 +1,458 @@
+"""Fusions against transformers' own model: what they change, what they must not, and that they come off."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import time
+
+import pytest
+import torch
+from image_tasks import Brighter
+from mix_tasks import Odd, Vowels
+from safetensors.torch import load_file
+from transformers import AutoModel, XLMRobertaConfig, XLMRobertaModel
+
+from xmit import MultimodalModule, Trainer
+from xmit.__main__ import main
+from xmit.errors import ConfigError, EncoderError
+from xmit.modules.encoders import load_text_encoder, load_tokenizer
+from xmit.modules.fusion import FusionConfig, build_fusion
+from xmit.modules.vision import VisionConfig
+from xmit.tasks import TaskMixture
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+TEXTS = ["Habari ya asubuhi", "good", "ein etwas längerer Satz mit vielen Wörtern"]
+WIDTH, TOKENS = 6, 5
+EXACT = [  # those whose first step is that of the text alone
+    {"kind": "cross_attention"},
+    {"kind": "cross_attention", "tokens": 2, "every": 1},
+    {"kind": "late"},
+]
+ALL = [{"kind": "prefix"}, {"kind": "prefix", "tokens": 2}, *EXACT]
+
+
+def name_of(settings):
+    return "-".join(str(value) for value in settings.values())
+
+
+def build(encoder, settings):
+    torch.manual_seed(1)
+    module = MultimodalModule(encoder=encoder).eval()
+    module._build_encoder()
+    module.text_encoder.eval()
+    module.fusion = build_fusion(FusionConfig(**settings), WIDTH, TOKENS, module.text_encoder).eval()
+    return module
+
+
+@pytest.fixture
+def side(tiny_encoder):
+    return dict(load_tokenizer(tiny_encoder)(TEXTS, padding=True, return_tensors="pt"))
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 2 * TOKENS, WIDTH, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module")
+def vision(tmp_path_factory):
+    return VisionConfig("embedded:digits", random=True, cache_dir=str(tmp_path_factory.mktemp("features")))
+
+
+def opened(module):
+    """Open what starts closed, as training does."""
+    with torch.no_grad():
+        for name, parameter in module.fusion.named_parameters():
+            if name.endswith("gates") or name.startswith("output"):
+                parameter.normal_()
+    return module
+
+
+# -- what the encoder computes -----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", EXACT, ids=name_of)
+@pytest.mark.parametrize("layer", [None, 0, 1, 2])
+def test_step_0_is_the_text_alone(tiny_encoder, side, images, settings, layer):
+    module = build(tiny_encoder, settings)
+    own = AutoModel.from_pretrained(tiny_encoder).eval()(**side, output_hidden_states=True)
+    expected = own.last_hidden_state if layer is None else own.hidden_states[layer]
+    fused = module.encode({**side, "image": images}, layer)
+    assert torch.equal(fused.hidden, expected)
+    assert fused.n_visual == 0
+    assert torch.equal(fused.mask, side["attention_mask"])
+
+
+def test_step_0_is_the_text_alone_in_training_too(tiny_encoder, side, images):
+    """With dropout: the fusion draws no random numbers of its own, so the encoder draws the same."""
+    for settings in EXACT:
+        module = build(tiny_encoder, settings)
+        module.train()
+        torch.manual_seed(4)
+        alone = module.encode(side).hidden
+        torch.manual_seed(4)
+        assert torch.equal(module.encode({**side, "image": images}).hidden, alone)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", ALL, ids=name_of)
+def test_text_without_images_is_unchanged_and_images_change_it(tiny_encoder, side, images, settings):
+    module = opened(build(tiny_encoder, settings))
+    own = AutoModel.from_pretrained(tiny_encoder).eval()(**side).last_hidden_state
+    real = side["attention_mask"].bool()
+    fused = module.encode({**side, "image": images})
+    assert (fused.hidden[:, fused.n_visual :][real] - own[real]).abs().max() > 1e-3
+    assert torch.equal(module.encode(side).hidden, own)
+    # what another image says, and which image comes first, is seen
+    swapped = module.encode({**side, "image": images.flip(1)})
+    with torch.no_grad():
+        types = next(p for n, p in module.fusion.named_parameters() if n.endswith("types"))
+        types.normal_()
+    ordered = [module.encode({**side, "image": i}).pool("mean") for i in (images, images.roll(TOKENS, 1))]
+    assert (swapped.pool("mean") - fused.pool("mean")).abs().max() > 1e-4
+    assert (ordered[0] - ordered[1]).abs().max() > 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", ALL[:2], ids=name_of)
+@pytest.mark.parametrize("n_images", [1, 2])
+def test_prefix_takes_no_position_from_the_text(tiny_encoder, side, images, settings, n_images):
+    """Blind to the visual tokens, the text is encoded exactly as alone."""
+    module = build(tiny_encoder, settings)
+    alone = module.encode(side).hidden
+    n, seen = n_images * (settings.get("tokens") or TOKENS), {}
+
+    def spy(module, args, kwargs):
+        seen.update(kwargs)
+        blind = kwargs["attention_mask"].clone()
+        blind[:, :n] = 0
+        return args, {**kwargs, "attention_mask": blind}
+
+    handle = module.text_encoder.register_forward_pre_hook(spy, with_kwargs=True)
+    fused = module.encode({**side, "image": images[:, : n_images * TOKENS]})
+    handle.remove()
+    assert fused.n_visual == n
+    assert seen["attention_mask"][:, :n].all()
+    real = side["attention_mask"].bool()
+    torch.testing.assert_close(fused.hidden[:, n:][real], alone[real], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_images_are_resampled_each_by_itself(tiny_encoder, images):
+    fusion = build(tiny_encoder, {"kind": "prefix", "tokens": 2}).fusion
+    both = fusion(images)
+    assert both.shape == (3, 4, 16)
+    torch.testing.assert_close(both, torch.cat([fusion(images[:, :TOKENS]), fusion(images[:, TOKENS:])], dim=1))
+
+
+@torch.no_grad()
+def test_prefix_starts_at_the_scale_of_words(tiny_encoder):
+    """Else the encoder's first layer norm would drown either the visual tokens or their position."""
+    features = torch.randn(64, TOKENS, WIDTH) * 7 + 3
+    for settings in ({"kind": "prefix"}, {"kind": "prefix", "tokens": 3}):
+        module = build(tiny_encoder, settings)
+        words = module.text_encoder.embeddings.word_embeddings.weight[:1000].std()
+        assert 0.5 < module.fusion(features).std() / words < 2
+
+
+@torch.no_grad()
+def test_cross_attention_is_flamingo_s(tiny_encoder, side, images):
+    """y = x + tanh(a)·attention(x, image); z = y + tanh(b)·feed_forward(y), between transformers' own layers."""
+    module = opened(build(tiny_encoder, {"kind": "cross_attention", "every": 2}))
+    stock, fusion = AutoModel.from_pretrained(tiny_encoder).eval(), module.fusion
+    visual, (gated,) = fusion(images), fusion.layers
+    mask = torch.where(side["attention_mask"].bool(), 0.0, torch.finfo(torch.float32).min)[:, None, None]
+    hidden = stock.encoder.layer[0](stock.embeddings(side["input_ids"]), mask)
+    attention, (first, second) = gated.attention, torch.tanh(gated.gates)
+    query, key, value = (
+        (x @ w.T + b).unflatten(-1, (2, 8)).transpose(1, 2)
+        for x, w, b in zip(
+            (gated.norm(hidden), gated.context_norm(visual), gated.context_norm(visual)),
+            attention.in_proj_weight.chunk(3),
+            attention.in_proj_bias.chunk(3),
+            strict=True,
+        )
+    )
+    weights = (query @ key.transpose(2, 3) / 8**0.5).softmax(-1)
+    hidden = hidden + first * attention.out_proj((weights @ value).transpose(1, 2).flatten(2))
+    hidden = hidden + second * gated.feed_forward(hidden)
+    expected = stock.encoder.layer[1](hidden, mask)
+    torch.testing.assert_close(module.encode({**side, "image": images}).hidden, expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_cross_attention_stands_before_every_nth_layer(tiny_encoder):
+    encoder = load_text_encoder(tiny_encoder)
+    for every, places in ((1, [0, 1]), (2, [1])):
+        fusion = build_fusion(FusionConfig("cross_attention", every=every), WIDTH, TOKENS, encoder)
+        assert [i for i, layer in enumerate(encoder.encoder.layer) if layer._forward_pre_hooks] == places
+        fusion.detach()
+        assert not any(layer._forward_pre_hooks for layer in encoder.encoder.layer)
+
+
+@pytest.mark.parametrize("settings", ALL, ids=name_of)
+def test_recomputed_activations_give_the_same_gradients(tiny_encoder, side, images, settings):
+    """Gradient checkpointing runs the layers, and hooks before them, again in the backward pass."""
+    module, gradients = opened(build(tiny_encoder, settings)), []
+    for recompute in (False, True):
+        module.zero_grad()
+        if recompute:
+            module.text_encoder.gradient_checkpointing_enable()
+        module.text_encoder.train()
+        for part in module.text_encoder.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+        module.encode({**side, "image": images}).pool("mean").square().sum().backward()
+        gradients.append({name: p.grad.clone() for name, p in module.fusion.named_parameters()})
+    assert gradients[0].keys() == dict(module.fusion.named_parameters()).keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", ALL, ids=name_of)
+def test_modules_are_copied_and_pickled_with_their_fusion(tiny_encoder, side, images, settings):
+    """As processes that are spawned get them."""
+    module = opened(build(tiny_encoder, settings))
+    expected = module.encode({**side, "image": images}).hidden
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(other.encode({**side, "image": images}).hidden, expected)
+        for parameter in module.fusion.parameters():
+            parameter.zero_()  # no part of the copy is the original's
+        assert torch.equal(other.encode({**side, "image": images}).hidden, expected)
+        opened(module).load_state_dict(other.state_dict())
+
+
+@pytest.mark.slow
+def test_an_image_costs_hardly_more_than_the_same_number_of_words():
+    """Processor time of an update in one thread, 40 tokens of text and ViT-B/32's 49 features of width 768."""
+    config = XLMRobertaConfig(
+        vocab_size=1000, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536,
+        max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
+    )  # fmt: skip
+    module = MultimodalModule()
+    module.text_encoder = XLMRobertaModel(config, add_pooling_layer=False).train()
+    long, image = torch.randint(5, 1000, (8, 89)), torch.randn(8, 49, 768)
+    text = {"input_ids": long[:, :40], "attention_mask": torch.ones(8, 40, dtype=torch.int64)}
+    cases = {"89 words": (None, {"input_ids": long, "attention_mask": torch.ones_like(long)}), "40 words": (None, text)}
+    for settings in (
+        {"kind": "prefix"},
+        {"kind": "prefix", "tokens": 16},
+        {"kind": "cross_attention"},
+        {"kind": "late"},
+    ):
+        cases[name_of(settings)] = settings, {**text, "image": image}
+    seconds = {name: [] for name in cases}
+    for _ in range(12):
+        for name, (settings, side) in cases.items():
+            if settings is not None:
+                module.fusion = build_fusion(FusionConfig(**settings), 768, 49, module.text_encoder)
+            begun = time.process_time()
+            module.encode(side).pool("mean").square().sum().backward()
+            seconds[name].append(time.process_time() - begun)
+            module.zero_grad()
+            if settings is not None:
+                module.fusion.detach()
+    ratio = {name: min(values) / min(seconds["89 words"]) for name, values in seconds.items()}
+    print({name: round(value, 2) for name, value in ratio.items()})  # noqa: T201 (the figures of docs/image_text.md)
+    assert ratio["prefix"] <= 1.15
+    assert ratio["late"] < ratio["prefix-16"] < ratio["prefix"]
+
+
+# -- what cannot be ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "prefx"}, "Did you mean prefix"),
+        ({"kind": "late", "tokens": 4}, "tokens is not for 'late'"),
+        ({"kind": "late", "every": 2}, "every is for 'cross_attention', not for 'late'"),
+        ({"kind": "prefix", "every": 2}, "not for 'prefix'"),
+        ({"tokens": 0}, r"model\.fusion\.tokens must be a whole number from 1"),
+        ({"kind": "cross_attention", "every": "2"}, r"every must be a whole number"),
+        ({"dropout": 1.0}, "below 1"),
+        ({"tokens": 6}, "tokens is 6, but the tower gives 5"),
+        ({"kind": "cross_attention", "every": 3}, "every is 3, but the encoder has 2 layers"),
+    ],
+)
+def test_settings_that_contradict_each_other(tiny_encoder, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        build(tiny_encoder, settings)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3 * TOKENS, WIDTH), "an item has 3 images: set model.fusion.images to 3"),
+        ((TOKENS + 1, WIDTH), "the tower gives 5 features of width 6"),
+        ((0, WIDTH), "the tower gives 5 features"),
+        ((TOKENS, WIDTH + 1), "the tower gives 5 features of width 6"),
+    ],
+)
+def test_images_that_do_not_fit(tiny_encoder, side, shape, message):
+    for settings in ALL:
+        with pytest.raises(ConfigError, match=message):
+            build(tiny_encoder, settings).encode({**side, "image": torch.randn(3, *shape)})
+
+
+# -- training, and away without a trace --------------------------------------------------------------------
+
+
+def trainer(tmp_path, **kwargs):
+    return Trainer(
+        **{
+            "max_steps": 6,
+            "precision": "32-true",
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "default_root_dir": tmp_path,
+            **kwargs,
+        }
+    )
+
+
+def mixture():
+    return TaskMixture([Brighter(batch_size=8), Odd(batch_size=8)], "both", updates_per_epoch=6, sampling="uniform")
+
+
+@pytest.mark.parametrize("settings", ALL, ids=name_of)
+def test_text_and_image_text_train_together_and_leave_a_stock_encoder(tiny_encoder, vision, tmp_path, side, settings):
+    torch.manual_seed(0)
+    module = MultimodalModule(encoder=tiny_encoder, learning_rate=1e-2, vision=vision, fusion=FusionConfig(**settings))
+    tower = {name: value.clone() for name, value in module.image_spec.tower.state_dict().items()}
+    drawn = []
+
+    def before(optimizer):
+        drawn.append({p.grad is not None for p in module.fusion.parameters()})
+
+    module.on_before_optimizer_step = before
+    fit = trainer(tmp_path)
+    fit.fit(module, mixture())
+    # a text batch leaves the fusion alone, an image-text batch reaches all of it
+    assert {True} in drawn
+    assert {False} in drawn
+    assert len(drawn) == 6
+    assert all(len(reached) == 1 for reached in drawn)
+    # nothing has moved the tower, and nothing keeps it
+    after = module.image_spec.tower.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in tower.items())
+    trained = {id(p) for group in fit.optimizers[0].param_groups for p in group["params"]}
+    assert not trained & {id(p) for p in module.image_spec.tower.parameters()}
+    assert {id(p) for p in module.fusion.parameters()} <= trained
+    assert not [name for name in module.state_dict() if "tower" in name or name.startswith("image_spec")]
+    # the folder is a stock encoder: no weight more or fewer, and the text path is the module's own
+    module.eval().save_pretrained(str(tmp_path / "encoder"))
+    stored = load_file(tmp_path / "encoder" / "model.safetensors")
+    assert stored.keys() == load_text_encoder(tiny_encoder).state_dict().keys()
+    stock, report = AutoModel.from_pretrained(tmp_path / "encoder", output_loading_info=True)
+    assert not report["unexpected_keys"]
+    assert not report["mismatched_keys"]
+    assert all("pooler" in key for key in report["missing_keys"])
+    with torch.no_grad():
+        assert torch.equal(stock.eval()(**side).last_hidden_state, module.encode(side).hidden)
+
+
+@pytest.mark.parametrize("settings", ALL, ids=name_of)
+def test_checkpoints_hold_the_fusion(tiny_encoder, vision, tmp_path, side, settings):
+    whole = MultimodalModule(encoder=tiny_encoder, learning_rate=1e-2, vision=vision, fusion=FusionConfig(**settings))
+    fit = trainer(tmp_path, max_steps=2)
+    fit.fit(whole, mixture())
+    fit.save_checkpoint(tmp_path / "two.ckpt")
+    again = MultimodalModule.load_from_checkpoint(tmp_path / "two.ckpt", weights_only=True).eval()
+    image = torch.randn(3, whole.image_spec.n_tokens, whole.image_spec.width)
+    with torch.no_grad():
+        expected = whole.eval().encode({**side, "image": image}).hidden
+        assert torch.equal(again.encode({**side, "image": image}).hidden, expected)
+    # and training goes on from there
+    resumed = MultimodalModule(encoder=tiny_encoder, learning_rate=1e-2, vision=vision, fusion=FusionConfig(**settings))
+    trainer(tmp_path, max_steps=3).fit(resumed, mixture(), ckpt_path=tmp_path / "two.ckpt")
+    assert resumed.global_step == 3
+
+
+def test_a_fusion_of_other_settings_is_not_resumed(tiny_encoder, vision, tmp_path):
+    module = MultimodalModule(encoder=tiny_encoder, vision=vision, fusion=FusionConfig("late"))
+    fit = trainer(tmp_path, max_steps=1)
+    fit.fit(module, Brighter())
+    fit.save_checkpoint(tmp_path / "one.ckpt")
+    other = MultimodalModule(encoder=tiny_encoder, vision=vision, fusion=FusionConfig("late", dropout=0.5))
+    with pytest.raises(EncoderError, match=r"these differ: fusion .*'dropout': 0\.0"):
+        trainer(tmp_path, max_steps=2).fit(other, Brighter(), ckpt_path=tmp_path / "one.ckpt")
+
+
+# -- from an image-text run to the next --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def image_run(tiny_encoder, vision, tmp_path_factory):
+    """A run on images, from the command line."""
+    run = tmp_path_factory.mktemp("runs") / "brighter"
+    arguments = ["--model.encoder", tiny_encoder, "--model.vision.name", vision.name, "--model.vision.random", "true"]
+    arguments += ["--model.vision.cache_dir", vision.cache_dir, "--model.learning_rate", "0.01"]
+    arguments += ["--model.fusion.kind", "cross_attention", "--model.fusion.tokens", "3"]
+    arguments += ["--trainer.max_steps", "3", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+    assert main(["fit", "--data", "image_tasks.Brighter", *arguments, "--output", str(run)]) == 0
+    return run
+
+
+def start(run, vision, tmp_path, task=None, **settings):
+    module = MultimodalModule(init_from=str(run), vision=vision, learning_rate=0.0, **settings)
+    trainer(tmp_path, max_steps=1).fit(module, task or Brighter(batch_size=4))
+    return module
+
+
+def test_a_target_with_images_goes_on_with_the_fusion(image_run, vision, tmp_path):
+    done = json.loads((image_run / "done.json").read_text())["files"]
+    assert {"fusion/config.json", "fusion/model.safetensors", "encoder/model.safetensors"} <= done.keys()
+    saved = load_file(image_run / "fusion" / "model.safetensors")
+    assert any(name.endswith("gates") and value.abs().sum() > 0 for name, value in saved.items())
+    for run in (image_run, image_run / "encoder"):
+        module = start(run, vision, tmp_path)  # without a word about which fusion
+        assert module.fusion.config.kind == "cross_attention"
+        assert all(torch.equal(value, module.fusion.state_dict()[name]) for name, value in saved.items())
+    asked = start(image_run, vision, tmp_path, fusion=FusionConfig("cross_attention", 3, dropout=0.1))
+    assert all(torch.equal(value, asked.fusion.state_dict()[name]) for name, value in saved.items())
+
+
+def test_a_target_of_text_takes_the_encoder_alone(image_run, tmp_path):
+    module = start(image_run, None, tmp_path, Vowels())
+    assert module.fusion is None
+    assert not [name for name in module.state_dict() if not name.startswith(("text_encoder.", "heads."))]
+    assert not any(layer._forward_pre_hooks for layer in module.text_encoder.encoder.layer)
+
+
+def test_a_new_fusion_where_it_is_asked_for(image_run, vision, tmp_path):
+    module = start(image_run, vision, tmp_path, fusion=FusionConfig("late", new=True))
+    assert module.fusion.config.kind == "late"
+    assert not module.fusion.output.weight.any()
+
+
+def test_a_fusion_that_does_not_fit_is_refused(image_run, vision, tmp_path):
+    with pytest.raises(EncoderError, match=r"has kind 'cross_attention' instead of 'prefix'.*model\.fusion\.new true"):
+        start(image_run, vision, tmp_path, fusion=FusionConfig())
+    pooled = VisionConfig(vision.name, random=True, output="pooled", cache_dir=vision.cache_dir)
+    with pytest.raises(EncoderError, match=r"\(random, tokens\), this run's is embedded:digits \(random, pooled\)"):
+        start(image_run, pooled, tmp_path)
+
+
+def test_a_damaged_fusion_is_refused(image_run, vision, tmp_path):
+    (tmp_path / "encoder").symlink_to(image_run / "encoder")
+    (tmp_path / "fusion").mkdir()
+    config = (image_run / "fusion" / "config.json").read_text()
+    weights = (image_run / "fusion" / "model.safetensors").read_bytes()
+    for text, content, message in (
+        (config, weights[:-3], "is damaged"),
+        (config[:-9], weights, "is damaged"),
+        ("{}", weights, "is damaged"),
+        (config.replace('"tokens": 3', '"tokens": 2'), weights, "does not fit the encoder"),
+    ):
+        (tmp_path / "fusion" / "config.json").write_text(text)
+        (tmp_path / "fusion" / "model.safetensors").write_bytes(content)
+        with pytest.raises(EncoderError, match=message):
+            start(tmp_path, vision, tmp_path)
