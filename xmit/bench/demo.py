@@ -1,4 +1,4 @@
-"""A part of the demo study's plan by this library and by Hugging Face's Trainer: an intermediate, and a target after it.
+"""A part of the demo study's plan by this library and by Hugging Face's Trainer: an intermediate, then a target.
 
 Both train on the same examples, with as many updates and validations, from the same encoder with frozen word
 embeddings, and score all languages in the end: ours by one sorted stream in the precision of ``auto``, Hugging Face's

@@ -236,7 +236,9 @@ def gpu(quick: bool) -> Iterator[Result]:
         sizes = sizes[: int(np.searchsorted(sizes.cumsum(), tokens))]
         side = {name: value.cuda() for name, value in padded(sizes, int(sizes.max()), VOCABULARY).items()}
 
-        def update(side: dict[str, Tensor] = side, own: list[int] = sizes.tolist()) -> None:
+        own = sizes.tolist()
+
+        def update(side: dict[str, Tensor] = side, own: list[int] = own) -> None:
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", torch.bfloat16):
                 loss = packing.encode(model, own, **side)[:, 0].float().pow(2).mean()
@@ -254,5 +256,5 @@ def gpu(quick: bool) -> Iterator[Result]:
         flops = 6 * body * float(sizes.sum()) + 12 * 24 * 1024 * float((sizes**2).sum())
         shares[f"{tokens} tokens"] = flops / seconds / 989e12
     memory = torch.cuda.max_memory_allocated() / 2**30
-    note = f"share of 989 TFLOP/s, {torch.cuda.get_device_name()}, peak {memory:.1f} GiB; at 16,000 tokens the gate is .42"
+    note = f"of 989 TFLOP/s, {torch.cuda.get_device_name()}, peak {memory:.1f} GiB; at 16,000 tokens the gate is .42"
     yield Result("mfu_h100", 0.35, shares["5000 tokens"], 20, medians=shares, note=note)

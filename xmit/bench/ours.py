@@ -95,6 +95,7 @@ class Watch(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take the head's weights."""
         head: Any = module.heads["bench_tokens"]  # type: ignore[index]
+        head.dropout.p = self.classifier.dropout.p  # type: ignore[union-attr]
         head.dense.load_state_dict(self.classifier.dense.state_dict())
         head.projection.load_state_dict(self.classifier.out_proj.state_dict())
 

@@ -126,7 +126,7 @@ def used_rows(
         Rising row numbers ``(n,)``.
     """
     used = np.zeros(vocabulary, dtype=np.bool_)
-    used[np.asarray(tokenizer.all_special_ids, dtype=np.int64)] = True
+    used[[i for i in tokenizer.all_special_ids if i < vocabulary]] = True
     for task in data.tasks.values():
         for split in splits:
             for side in task.examples(split).text.values():

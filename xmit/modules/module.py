@@ -155,7 +155,7 @@ class MultimodalModule(ResumableModule):
         return words if isinstance(words, CompactEmbedding) else None
 
     def on_fit_end(self) -> None:
-        """Put the whole embedding back; what a checkpoint saved by hand now needs to know of the compact one is kept."""
+        """Put the whole embedding back; a checkpoint saved by hand now still needs to know of the compact one."""
         if self._compact is not None:
             self._embedding_state = compact_embedding.state(self._compact)
             compact_embedding.restore(self.text_encoder)

@@ -102,7 +102,7 @@ class Packing:
     def unpack(self, packed: Tensor) -> Tensor:
         """``(1, T, H)`` to ``(B, L, H)``, zero where there is no token."""
         n, width = self.shape
-        padded = packed.new_zeros(n * width, packed.shape[-1]).index_copy(0, self.index, packed[0])
+        padded = packed.new_zeros(n * width, packed.shape[-1]).index_copy_(0, self.index, packed[0])
         return padded.view(n, width, -1)
 
 
@@ -179,7 +179,7 @@ def _padded_by_groups(parts: list[Tensor], packing: Packing, dropout: float, sca
     for group, *own in zip(packing.groups, *(part.split(sizes) for part in parts), strict=True):
         shape = own[0].shape[1:]
         if group.mask is not None:
-            own = [one.new_zeros(group.n * group.width, *shape).index_copy(0, group.places, one) for one in own]
+            own = [one.new_zeros(group.n * group.width, *shape).index_copy_(0, group.places, one) for one in own]
         q, k, v = (one.view(group.n, group.width, *shape).transpose(1, 2) for one in own)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=group.mask, dropout_p=dropout, scale=scaling)
         flat = found.transpose(1, 2).reshape(group.n * group.width, *shape)
