@@ -84,7 +84,8 @@ def test_gradients_are_the_padded_batch_s(visual, precision, tiny_encoder):
     side = dict(load_tokenizer(tiny_encoder)(texts, padding=True, return_tensors="pt"))
     lengths = side["attention_mask"].sum(1).tolist()
     if visual:
-        module.fusion = build_fusion(FusionConfig(kind=visual, every=1 if visual == "cross_attention" else None), 6, 5, module.text_encoder)
+        config = FusionConfig(kind=visual, every=1 if visual == "cross_attention" else None)
+        module.fusion = build_fusion(config, 6, 5, module.text_encoder)
         for layer in getattr(module.fusion, "layers", []):
             torch.nn.init.ones_(layer.gates)
         side["image"] = torch.randn(5, 5, 6)

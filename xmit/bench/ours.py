@@ -170,4 +170,3 @@ def raw_steps(steps: int) -> float:
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
     return (time.process_time() - start) / steps
-

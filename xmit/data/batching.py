@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -22,18 +23,25 @@ class Ragged:
     Args:
         flat: All token ids, one sequence behind the other, ``(total,)`` int32.
         offsets: Where each sequence begins, and the end of the last, ``(n + 1,)`` int64.
+        used: The different token ids, rising, where they are known already.
     """
 
     flat: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
+    used: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def from_lists(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
         """Pack lists of token ids."""
         lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        flat = np.fromiter((t for s in sequences for t in s), dtype=np.int32, count=int(offsets[-1]))
+        flat = np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=int(offsets[-1]))
         return cls(flat, offsets)
+
+    def joined(self, other: Ragged) -> Ragged:
+        """These sequences, and those of another behind them."""
+        offsets = np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]])
+        return Ragged(np.concatenate([self.flat, other.flat]), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -46,8 +54,7 @@ class Ragged:
     @property
     def rows(self) -> npt.NDArray[np.int64]:
         """The different token ids, rising."""
-        used: npt.NDArray[np.int64] = np.flatnonzero(np.bincount(self.flat))
-        return used
+        return np.flatnonzero(np.bincount(self.flat)) if self.used is None else self.used
 
     def pad(self, indices: Sequence[int], pad_id: int) -> dict[str, Tensor]:
         """Pad some sequences to the longest of them.

@@ -54,6 +54,9 @@ class MultimodalModule(ResumableModule):
             others only decay: the same outcome as ``full``, which is taken instead where a head shares the matrix
             (masked LM). ``frozen`` leaves it as it is.
         dropout: Dropout in the encoder; its config's by default.
+        checkpointing: Keep no activations within the encoder's layers but compute them again in the backward pass:
+            a third more time for a fraction of the memory.
+        compile: Compile the encoder's layers (``torch.compile``); on CUDA only, on the CPU it is slower.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class MultimodalModule(ResumableModule):
         schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear",
         embedding: Literal["full", "compact", "frozen"] = "compact",
         dropout: float | None = None,
+        checkpointing: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         check_choice("model.embedding", embedding, ("full", "compact", "frozen"))
@@ -169,6 +174,11 @@ class MultimodalModule(ResumableModule):
         encoder.train().requires_grad_(True)  # from_pretrained gives eval mode, that is no dropout
         if self.hparams["embedding"] == "frozen":
             encoder.embeddings.word_embeddings.requires_grad_(False)
+        if self.hparams["checkpointing"]:
+            encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        if self.hparams["compile"] and torch.cuda.is_available():
+            for block in encoder.encoder.layer:
+                block.compile(dynamic=True)
         self.text_encoder = encoder
         if self.image_spec is not None:
             self.fusion = load_fusion(self.fusion_config, self.image_spec, encoder, self.hparams["init_from"])

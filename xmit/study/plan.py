@@ -20,7 +20,7 @@ from xmit.tasks.mixture import TaskMixture
 BASELINE = "none"
 KEYS = ("name", "encoder", "seeds", "intermediates", "targets", "configs", "model", "trainer", "data")
 ENTRY_KEYS = ("config", "model", "trainer", "data")
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Part of every identity; raised when a change of the code changes outcomes."""
 
 
