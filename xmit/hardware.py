@@ -12,7 +12,7 @@ import torch
 def computes_bf16() -> bool:
     """Whether there is a GPU, or else a CPU, that multiplies matrices in bf16 by itself."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -101,14 +101,14 @@ def test_a_run_gives_the_same_as_with_all_rows(runs, tiny_encoder, tmp_path):
     sizes = [state["exp_avg"].shape[0] for state in saved["optimizer_states"][0]["state"].values()]
     assert max(sizes) < 1000  # the optimizer keeps no state of rows that are not in use
     before = load_text_encoder(tiny_encoder).embeddings.word_embeddings.weight.detach()
-    unused = np.setdiff1d(np.arange(len(before)), used_rows(Vowels_bound(found), found["full"].tokenizer, len(before)))
+    unused = np.setdiff1d(np.arange(len(before)), used_rows(bound(found), len(before)))
     assert len(unused) > 249_000
     assert (compact[key][unused].norm() / before[unused].norm()).item() < 0.9999
     found["compact"].save_pretrained(str(tmp_path))
     torch.testing.assert_close(AutoModel.from_pretrained(tmp_path).get_input_embeddings().weight, compact[key])
 
 
-def Vowels_bound(found):
+def bound(found):
     task = Vowels()
     task.bind(found["full"].tokenizer)
     return task
@@ -175,7 +175,7 @@ def test_a_mixture_has_the_rows_of_all_its_tasks(runs):
     tokenizer = found["full"].tokenizer
     mixture = TaskMixture([Vowels(), Odd()])
     mixture.bind(tokenizer)
-    rows = used_rows(mixture, tokenizer, 250002)
+    rows = used_rows(mixture, 250002)
     expected = set(tokenizer.all_special_ids)
     for task in (Vowels(), Odd()):
         for split in ("train", "validation"):

@@ -123,6 +123,24 @@ def test_packed_grouped_and_padded_give_a_batch_the_same_loss(tiny_encoder):
     assert "lengths" not in scored.batch("test", [0, 1])["text"]  # a sorted stream has next to no padding
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_activation_checkpointing_changes_nothing(packed, tiny_encoder):
+    found = []
+    side = dict(load_tokenizer(tiny_encoder)(["Habari ya asubuhi", "good"], padding=True, return_tensors="pt"))
+    if packed:
+        side["lengths"] = side["attention_mask"].sum(1).tolist()
+    for checkpointing in (False, True):
+        module = MultimodalModule(encoder=tiny_encoder, checkpointing=checkpointing, dropout=0.3)
+        module._build_encoder()
+        torch.manual_seed(5)
+        seen = []
+        module.text_encoder.encoder.layer[0].attention.self.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        module.encode(side).hidden.pow(2).sum().backward()
+        assert len(seen) == 1 + checkpointing
+        found.append([p.grad for p in module.parameters() if p.grad is not None])
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_packed_on_a_gpu(encoder, dropout):

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from xmit.errors import EncoderError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from xmit.tasks.datamodule import TaskData
 
 
@@ -112,13 +110,12 @@ class CompactEmbedding(nn.Module):
 
 
 def used_rows(
-    data: TaskData, tokenizer: PreTrainedTokenizerBase, vocabulary: int, splits: Iterable[str] = ("train", "validation")
+    data: TaskData, vocabulary: int, splits: Iterable[str] = ("train", "validation")
 ) -> npt.NDArray[np.int64]:
     """The vocabulary rows that a training run can meet: those of its splits, and the special tokens.
 
     Args:
         data: The task or mixture.
-        tokenizer: The encoder's tokenizer.
         vocabulary: How many rows there are.
         splits: Training, and the source languages' validation that is scored between.
 
@@ -126,8 +123,9 @@ def used_rows(
         Rising row numbers ``(n,)``.
     """
     used = np.zeros(vocabulary, dtype=np.bool_)
-    used[[i for i in tokenizer.all_special_ids if i < vocabulary]] = True
     for task in data.tasks.values():
+        assert task.tokenizer is not None
+        used[[i for i in task.tokenizer.all_special_ids if i < vocabulary]] = True
         for split in splits:
             for side in task.examples(split).text.values():
                 used[side.rows] = True

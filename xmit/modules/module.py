@@ -16,25 +16,25 @@ from transformers.optimization import get_scheduler
 
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
-from xmit.modules import compact_embedding, packing
-from xmit.modules.compact_embedding import CompactEmbedding
+from xmit.modules import packing
+from xmit.modules.compact_embedding import follow_decay
+from xmit.modules.compacting import CompactModule
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
-from xmit.modules.resuming import ResumableModule
 from xmit.modules.vision import ImageSpec, VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Score, Task
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformers import PreTrainedTokenizerBase, XLMRobertaModel
+    from transformers import PreTrainedTokenizerBase
 
 MAIN_SCORE = "main_score"
 """What checkpoints are chosen by: the mean over tasks of the source language's main score."""
 
 
-class MultimodalModule(ResumableModule):
+class MultimodalModule(CompactModule):
     """Trains and scores any tasks on one text encoder.
 
     It never asks which data set it sees: the datamodule's tasks name their heads, decode and score.
@@ -91,7 +91,7 @@ class MultimodalModule(ResumableModule):
         self.hparams["fusion"] = asdict(fusion) if fusion else None
         self.vision, self.fusion_config = vision, fusion
         self.image_spec = ImageSpec(vision) if vision else None
-        self.text_encoder: XLMRobertaModel | None = None
+        self.text_encoder = None
         self.fusion: Fusion | None = None
         self.heads = nn.ModuleDict()
         self.stores = nn.ModuleDict()
@@ -99,7 +99,6 @@ class MultimodalModule(ResumableModule):
         self.predictions: dict[str, pd.DataFrame] = {}
         self._specs: dict[str, HeadSpec] = {}
         self._not_finite = torch.zeros((), dtype=torch.int64)
-        self._embedding_state: dict[str, Any] | None = None
 
     # -- building ------------------------------------------------------------------------------------------
 
@@ -138,32 +137,11 @@ class MultimodalModule(ResumableModule):
         if self._trainer is None:
             return  # load_from_checkpoint: the heads come with the checkpoint
         specs = self.trainer.datamodule.head_specs()  # type: ignore[attr-defined]
-        compact_embedding.restore(self.text_encoder)
+        self._restore_embedding()
         if specs != self._specs:
             self._build_heads(specs)
         if self.trainer.state.fn == TrainerFn.FITTING:
-            self._embedding_state = None
             self._shrink_embedding()
-
-    def _shrink_embedding(self) -> None:
-        """Train the rows of the word embeddings that are in use, unless a head needs all of them."""
-        shared = any(head.shares_words for head in self.heads.values())
-        if self.hparams["embedding"] == "compact" and not shared:
-            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-            size = self.text_encoder.config.vocab_size
-            compact_embedding.shrink(self.text_encoder, compact_embedding.used_rows(data, self.tokenizer, size))
-
-    @property
-    def _compact(self) -> CompactEmbedding | None:
-        """The compact embedding, while there is one."""
-        words = None if self.text_encoder is None else self.text_encoder.embeddings.word_embeddings
-        return words if isinstance(words, CompactEmbedding) else None
-
-    def on_fit_end(self) -> None:
-        """Put the whole embedding back; a checkpoint saved by hand now still needs to know of the compact one."""
-        if self._compact is not None:
-            self._embedding_state = compact_embedding.state(self._compact)
-            compact_embedding.restore(self.text_encoder)
 
     def _build_encoder(self) -> None:
         encoder = load_text_encoder(self.encoder_source)
@@ -175,7 +153,7 @@ class MultimodalModule(ResumableModule):
         if self.hparams["embedding"] == "frozen":
             encoder.embeddings.word_embeddings.requires_grad_(False)
         if self.hparams["checkpointing"]:
-            encoder.gradient_checkpointing_enable({"use_reentrant": False})
+            encoder.activation_checkpointing_enable({"use_reentrant": False})
         if self.hparams["compile"] and torch.cuda.is_available():
             for block in encoder.encoder.layer:
                 block.compile(dynamic=True)
@@ -285,7 +263,7 @@ class MultimodalModule(ResumableModule):
             [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], fused=True
         )
         if self._compact is not None:
-            compact_embedding.follow_decay(self._compact, optimizer)
+            follow_decay(self._compact, optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = get_scheduler(self.hparams["schedule"], optimizer, math.ceil(self.hparams["warmup"] * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -386,8 +364,6 @@ class MultimodalModule(ResumableModule):
         """Write the head specs into the checkpoint."""
         checkpoint["head_specs"] = {name: spec.to_dict() for name, spec in self._specs.items()}
         super().on_save_checkpoint(checkpoint)
-        if "optimizer_states" in checkpoint:
-            checkpoint["embedding"] = compact_embedding.state(self._compact) if self._compact else self._embedding_state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other tasks; build what is needed to take its weights."""
@@ -403,8 +379,6 @@ class MultimodalModule(ResumableModule):
                 f"run's encoder use --model.init_from RUN"
             )
         super().on_load_checkpoint(checkpoint)
-        if self._compact is not None and checkpoint.get("embedding"):
-            compact_embedding.take_state(self._compact, checkpoint["embedding"])
 
     def save_pretrained(self, folder: str) -> None:
         """Write the text encoder and its tokenizer as transformers does (safetensors), nothing else.

@@ -105,7 +105,8 @@ class _Product:
 
 def _round_off(x: Tensor, y: Tensor) -> float:
     """A bound on the error of a fp32 product, however it is summed, for lengths that occur."""
-    return float(x.norm(dim=1).max() * y.norm(dim=1).max()) * 2.0**-23 * max(8.0, x.shape[1] ** 0.5)
+    longest: float = x.norm(dim=1).max().item() * y.norm(dim=1).max().item()
+    return longest * 2.0**-23 * max(8.0, float(x.shape[1]) ** 0.5)
 
 
 def _centred(x: Tensor, y: Tensor) -> _Product:
@@ -155,11 +156,11 @@ class _Kept:
         """
         n, m = self.values[first : first + _TILE].shape
         if turned:
-            blocks = tile[:, :n].unflatten(0, (-1, _BLOCK))
+            blocks = tile[:, :n].reshape(-1, _BLOCK, n)
             chosen = blocks.amax(1).T.contiguous().topk(min(m, len(blocks)), sorted=False)[1]
             inside = blocks.gather(0, chosen.T[:, None, :].expand(-1, _BLOCK, -1)).flatten(0, 1).T.contiguous()
         else:
-            blocks = tile[:n].unflatten(1, (-1, _BLOCK))
+            blocks = tile[:n].reshape(n, -1, _BLOCK)
             chosen = blocks.amax(2).topk(min(m, blocks.shape[1]), sorted=False)[1]
             inside = blocks.gather(1, chosen[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
         best, at = inside.topk(min(m, inside.shape[1]), sorted=False)
@@ -182,7 +183,7 @@ def _finish(x: Tensor, y: Tensor, k: int, kept: _Kept, product: _Product, fast: 
     if len(rows) and fast:
         scores[rows], places[rows] = _search(x[rows], y, k, False, both=False)[0]
     elif len(rows):
-        for part in rows.split(max(1, _TILE**2 // len(y))):
+        for part in torch.split(rows, max(1, _TILE**2 // len(y))):
             for row, line in zip(part.tolist(), x[part] @ y.T, strict=True):
                 near = (line >= line.topk(k)[0][-1] - 2 * product.error).nonzero().T
                 found = _rescore(x[row : row + 1], y, near)
