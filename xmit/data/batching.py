@@ -67,7 +67,7 @@ class Ragged:
             ``input_ids`` and ``attention_mask``, both ``(len(indices), longest)`` int64, padded on the right.
         """
         rows = np.asarray(indices, dtype=np.int64)
-        lengths = self.lengths[rows]
+        lengths = self.offsets[rows + 1] - self.offsets[rows]  # of these alone, however many there are
         mask = np.arange(int(lengths.max(initial=0)))[None, :] < lengths[:, None]
         ids = np.full(mask.shape, pad_id, dtype=np.int64)
         take = (self.offsets[rows][:, None] + np.arange(mask.shape[1])[None, :])[mask]
