@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from mini_hub import BUILDERS, LANGUAGES, Hub
+from mini_hub_images import IMAGE_LANGUAGES, local_settings
 from retrieval_tools import lareqa_files, squad_files
 
 from xmit.__main__ import main
@@ -15,8 +16,10 @@ from xmit.languages import get_language
 from xmit.registry import registered_tasks
 from xmit.study.plan import load_plan
 from xmit.study.results import load_results
+from xmit.tasks.answers import AnswerTask
 from xmit.tasks.classification import SequenceClassificationTask
 from xmit.tasks.contrastive import ContrastiveTask
+from xmit.tasks.image_matching import ImageRetrievalTask
 from xmit.tasks.masked_lm import MaskedLMTask
 from xmit.tasks.mining import BitextMiningTask
 from xmit.tasks.multiple_choice import MultipleChoiceTask
@@ -39,9 +42,19 @@ FAMILIES = {  # family: the config that is also tested from its checkpoint
     BitextMiningTask: "bucc2018",
     RankingTask: "lareqa",
     ContrastiveTask: "digits_text",
+    AnswerTask: "xgqa",
+    ImageRetrievalTask: "xflickrco",
     MaskedLMTask: "masked_lm",
 }
+TOWER = {"name": "embedded:digits", "weights": None, "random": True}  # training the tower takes long
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def _some_later(paths):
+    """Of the tasks with images one a family in the fast suite, and one mixture; the others are slow tests."""
+    soon = {"snli_ve", "nlvr2", "image_mlm", "xgqa", "xflickrco", "emoji_names"}
+    later = set(IMAGE_LANGUAGES) - soon | {"text_and_image_text", "text_mix"}
+    return [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in later)) for path in paths]
 
 
 @pytest.fixture(scope="session")
@@ -64,13 +77,14 @@ def settings_for(config, encoder, hub):
         "lareqa": {"data_dir": str(hub.folder / "files" / "lareqa")},
         "ccg": {"data_dir": str(hub.folder / "files" / "ccg")},
         "cldr_retrieval": {"layer": 2},  # the tiny encoder has no layer 12
+        **local_settings(hub),
     }.get(config.stem, {})
     trainer = {"enable_progress_bar": False, "enable_model_summary": False, "precision": "32-true", "logger": False}
     if BUILT_IN[config.stem].trains:
         trainer |= {"max_steps": 2, "val_check_interval": 2, "check_val_every_n_epoch": None}
     quick = {"model": {"encoder": encoder}, "trainer": trainer, "data": {"init_args": data}}
     if yaml.safe_load(config.read_text())["model"].get("vision"):
-        quick["model"]["vision"] = {"name": "embedded:digits", "random": True}  # training the tower takes long
+        quick["model"]["vision"] = TOWER
     return quick
 
 
@@ -84,7 +98,7 @@ def main_scores(folder, languages):
     return scored
 
 
-@pytest.mark.parametrize("config", TASKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", _some_later(TASKS), ids=lambda path: path.stem)
 def test_config_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
     name, task = config.stem, BUILT_IN[config.stem]
     assert yaml.safe_load(config.read_text())["data"]["class_path"] == f"xmit.tasks.{task.__name__}"
@@ -110,16 +124,19 @@ def test_config_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
             assert again[["value", "n"]].equals(scored[["value", "n"]])
 
 
-@pytest.mark.parametrize("config", MIXTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", _some_later(MIXTURES), ids=lambda path: path.stem)
 def test_mixture_runs(config, tiny_encoder, tmp_path, miniatures, monkeypatch):
     miniatures.install(monkeypatch)
     content = yaml.safe_load(config.read_text())
     content["model"]["encoder"] = tiny_encoder
+    if "vision" in content["model"]:
+        content["model"]["vision"] = TOWER
     content["trainer"] |= {"max_steps": 3, "val_check_interval": 3, "enable_progress_bar": False, "accelerator": "cpu"}
     names = {cls.__name__: name for name, cls in BUILT_IN.items()}
     tasks = [names[part["class_path"].rpartition(".")[2]] for part in content["data"]["init_args"]["tasks"]]
     for name, part in zip(tasks, content["data"]["init_args"]["tasks"], strict=True):
         part["init_args"] |= {"batch_size": 2, "languages": LANGUAGES[name]}
+        part["init_args"] |= local_settings(miniatures).get(name, {})
         if name == "ccg":
             part["init_args"]["data_dir"] = str(miniatures.folder / "files" / "ccg")
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump(content))
@@ -183,6 +200,24 @@ def test_the_table_of_the_paper_is_one_study(capsys):
     assert f"{len(cells)} cells" in printed
     assert "GPU hours" in printed
     assert sum(line.startswith("to run") for line in printed.splitlines()) == len(cells)
+
+
+def test_images_and_their_controls_differ_in_images_alone():
+    """Five seeds; every training of the study is as long, and the controls see the same batches."""
+    cells = load_plan(CONFIGS / "study" / "multimodal.yaml").cells
+    trained = {cell.intermediate: cell.config for cell in cells if cell.role == "intermediate"}
+    assert {cell.seed for cell in cells} == set(range(5))
+    assert {config["trainer"]["max_steps"] for config in trained.values()} == {20_000}
+    assert not any(config["trainer"].get("callbacks") for config in trained.values())
+    real = trained["image_text_mix"]
+    for control in ("shuffled", "none"):
+        config = trained[f"image_text_mix_{control}"]
+        assert config["data"]["init_args"] == real["data"]["init_args"] | {
+            "name": f"image_text_mix_{control}", "images": control,
+        }  # fmt: skip
+        assert config["trainer"] == real["trainer"]
+        assert config["model"] == real["model"] | ({"vision": None} if control == "none" else {})
+    assert all("vision" not in cell.config["model"] for cell in cells if cell.role == "target")
 
 
 @pytest.mark.parametrize("model", sorted(CONFIGS.glob("model/*.yaml")), ids=lambda path: path.stem)

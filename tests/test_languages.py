@@ -181,3 +181,11 @@ def test_import_is_light():
     heavy = "import sys, xmit.languages; print(*{'torch', 'babel', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_it_holds_every_language_of_every_registered_task():
+    from xmit.registry import registered_tasks
+
+    for name, task in registered_tasks().items():
+        for code in (*task.metadata.languages, task.metadata.source_language):
+            assert code in LANGUAGES, f"{name}: {code}"

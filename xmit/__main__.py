@@ -24,6 +24,7 @@ EXAMPLES = {
     "score": "python -m xmit score --predictions submission --labels labels --benchmark xtreme-r",
     "submission": "python -m xmit submission runs/xnli-s0 runs/udpos-s0 --output submission --labels labels",
     "bench": "python -m xmit bench --quick --json bench.json --gate",
+    "cache-features": "python -m xmit cache-features --config configs/intermediate/digits_image.yaml --dry-run",
     "export": "python -m xmit export runs/demo/digits_image-s0 --output my_encoder",
 }
 
@@ -67,15 +68,14 @@ def _report(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from xmit.report import render
+    from xmit.report import render, study_options
     from xmit.study.runner import report_study, study_rows
 
     if args.format == "html":
         report_study(Path(args.folder), Console(soft_wrap=True))
     else:
         rows, info = study_rows(Path(args.folder))
-        text = render(rows, args.format, source_language=info["source_language"], missing=info["missing"])
-        sys.stdout.write(text)
+        sys.stdout.write(render(rows, args.format, **study_options(args.folder, rows, info)))
     return 0
 
 
@@ -127,6 +127,27 @@ def _bench(args: argparse.Namespace) -> int:
 
     suites = [name for name in (args.suite or "").split(",") if name]
     return bench(suites, args.quick, args.json, args.compare, args.gate)
+
+
+def _cache_features(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from xmit.cache_features import cache_features
+
+    return cache_features(Path(args.config), args.dry_run, args.check, args.workers, args.part)
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 1/4")
+    return int(number) - 1, int(parts)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
+    return int(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -181,6 +202,19 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", metavar="FILE", help="write the ratios here")
     bench.add_argument("--compare", metavar="FILE", help="show an older file's ratios beside")
     bench.add_argument("--gate", action="store_true", help="exit with 1 where a ratio or an equality check is missed")
+    features = add(
+        "cache-features", "compute the vision features of a run or a study once; safe to kill and run again",
+        _cache_features,
+    )  # fmt: skip
+    features.add_argument("--config", required=True, metavar="FILE", help="the config of a fit, or a study file")
+    features.add_argument("--dry-run", action="store_true", help="print images and size, and compute nothing")
+    features.add_argument("--check", action="store_true", help="first read all there is, and delete what is damaged")
+    features.add_argument(
+        "--workers", type=_count, metavar="N", help="processes that decode (with a GPU the cores less one, else 0)"
+    )
+    features.add_argument(
+        "--part", type=_part, default=(0, 1), metavar="I/N", help="only the I-th of N parts: one for each of N GPUs"
+    )
     export = add("export", "write the text encoder of a run for transformers", _export)
     export.add_argument("run", metavar="RUN", help="the run's folder")
     export.add_argument("--output", required=True, metavar="DIR", help="where to write it")

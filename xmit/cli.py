@@ -34,6 +34,7 @@ from xmit.study.results import (
     DONE,
     ENCODER,
     FUSION,
+    PREDICTION_COLUMNS,
     RunInfo,
     mark_done,
     read_done,
@@ -230,7 +231,7 @@ class XmitCLI(LightningCLI):
         self.check_trained(ckpt_path)
         self.trainer.predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
         path = self.folder / "predictions.parquet"
-        rows = model.predictions["test"][["task", "language", "id", "prediction", "scores", "target"]]
+        rows = model.predictions["test"][list(PREDICTION_COLUMNS)]
         atomic_write(path, lambda p: rows.to_parquet(p, index=False))
         sys.stdout.write(f"{len(rows)} predictions in {path}\n")
 

@@ -8,7 +8,11 @@ column (conflicts stand in a language's ``notes``):
   of the resource class's source where no note says otherwise.
 - ``name``: as in CLDR, but Bengali for its Bangla; languages that CLDR's English locale does not name as in FLORES-200
   or their data set; a second script in brackets.
-- ``family``: from memory, for XTREME names families only collectively; the branch follows a colon.
+- ``family``: the top-level families of Glottolog (glottolog/glottolog-cldf, ``cldf/languages.csv`` at 155ab58), under
+  the names that the field uses: Austro-Asiatic for its Austroasiatic, Kra-Dai for Tai-Kadai, Mongolic for
+  Mongolic-Khitan, Niger-Congo for Atlantic-Congo, Oto-Manguean for Otomanguean, Panoan for Pano-Tacanan. Where the
+  family itself is another there (Nilo-Saharan, creoles, Korean, N'Ko) the notes say so. The branch after a colon is
+  from memory.
 - ``resource_class``: Joshi et al. (2020), "The State and Fate of Linguistic Diversity and Inclusion in the NLP
   World", 0 (left behind) to 5 (the winners), by way of MaLA-LM/LangResourceAtlas, ``Joshi-et-al-6-classes.json``,
   whose names of languages were mapped to codes by language models: an entry counts where its *name* is the

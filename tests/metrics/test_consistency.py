@@ -269,7 +269,11 @@ def test_warnings_on_unlike_targets_and_unlinked_languages():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((torch.tensor([0.5, 0.2]), [1, 2], "en"), r"preds must be integers of shape \(N,\) or floats"),
+        ((torch.tensor([0.5, 1.2]), [1, 2], "en"), "between 0 and 1"),
+        ((torch.tensor([0.5, math.nan]), [1, 2], "en"), "between 0 and 1"),
+        ((torch.tensor([0.5, 0.2]), [1, 2], "en", torch.tensor([0, 1])), "targets are for labels and scores"),
+        ((["NOUN", "VERB"], [1, 2], "en"), "a list of tags for each item, got 'NOUN'"),
+        ((torch.zeros(1, 2, 3), [1], "en"), r"preds must be integers of shape \(N,\), or floats"),
         ((torch.tensor([0, 1]), [1, 2], ["en"]), "2 predictions, 2 example ids, 1 languages"),
         ((torch.tensor([0, 1]), [1], "en"), "2 predictions, 1 example ids"),
         ((torch.tensor([0]), [1.5], "en"), "example ids must be strings or integers, got 1.5"),

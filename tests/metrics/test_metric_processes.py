@@ -33,7 +33,12 @@ def consistency(kind, slices):
     preds, ids, language, target = data(kind)
     for part in slices:
         codes = [LANGUAGES[i] for i in language[part]]
-        metric.update(preds[part], ids[part], codes, target[part])
+        if kind in ("labels", "scores"):
+            metric.update(preds[part], ids[part], codes, target[part])
+        elif kind == "values":
+            metric.update(preds[part] / 4, ids[part], codes)
+        else:
+            metric.update([["NOUN"] * int(n) + ["VERB"] for n in preds[part]], ids[part], codes)
     return metric
 
 
@@ -51,7 +56,7 @@ def worker(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
     lines = []
     for name, parts in SPLITS.items():
-        for kind in ("labels", "scores"):
+        for kind in ("labels", "scores", "values", "bags"):
             metric = consistency(kind, parts[rank])
             lines.append(f"{name} {kind} {metric.compute()!r}")
             # after the gather each process goes on with its own rows
@@ -76,7 +81,7 @@ def expected():
     lines = []
     for name, parts in SPLITS.items():
         whole = [part for half in parts for part in half]
-        for kind in ("labels", "scores"):
+        for kind in ("labels", "scores", "values", "bags"):
             result = consistency(kind, whole).compute()
             lines += [f"{name} {kind} {result!r}", f"{name} {kind} again {result!r}"]
         # accuracy knows no ids, so it counts repeats in both worlds

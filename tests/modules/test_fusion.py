@@ -19,6 +19,7 @@ from xmit.__main__ import main
 from xmit.errors import ConfigError, EncoderError
 from xmit.modules.encoders import load_text_encoder, load_tokenizer
 from xmit.modules.fusion import FusionConfig, build_fusion
+from xmit.modules.heads import ClassificationHead
 from xmit.modules.vision import VisionConfig
 from xmit.tasks import TaskMixture
 
@@ -108,9 +109,6 @@ def test_text_without_images_is_unchanged_and_images_change_it(tiny_encoder, sid
     assert torch.equal(module.encode(side).hidden, own)
     # what another image says, and which image comes first, is seen
     swapped = module.encode({**side, "image": images.flip(1)})
-    with torch.no_grad():
-        types = next(p for n, p in module.fusion.named_parameters() if n.endswith("types"))
-        types.normal_()
     ordered = [module.encode({**side, "image": i}).pool("mean") for i in (images, images.roll(TOKENS, 1))]
     assert (swapped.pool("mean") - fused.pool("mean")).abs().max() > 1e-4
     assert (ordered[0] - ordered[1]).abs().max() > 1e-4
@@ -143,6 +141,7 @@ def test_prefix_takes_no_position_from_the_text(tiny_encoder, side, images, sett
 @torch.no_grad()
 def test_images_are_resampled_each_by_itself(tiny_encoder, images):
     fusion = build(tiny_encoder, {"kind": "prefix", "tokens": 2}).fusion
+    fusion.tokens.types.zero_()
     both = fusion(images)
     assert both.shape == (3, 4, 16)
     torch.testing.assert_close(both, torch.cat([fusion(images[:, :TOKENS]), fusion(images[:, TOKENS:])], dim=1))
@@ -224,6 +223,37 @@ def test_modules_are_copied_and_pickled_with_their_fusion(tiny_encoder, side, im
             parameter.zero_()  # no part of the copy is the original's
         assert torch.equal(other.encode({**side, "image": images}).hidden, expected)
         opened(module).load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize("settings", [ALL[0], *EXACT], ids=name_of)
+def test_what_only_images_tell_is_learned(tiny_encoder, settings):
+    """Which of two images is brighter? The text is always the same; chance is one half."""
+    module = build(tiny_encoder, settings)
+    head = ClassificationHead(16, 2, num_labels=2, dropout=0.0)
+    module.text_encoder.embeddings.word_embeddings.requires_grad_(False)
+    trained = [p for p in [*module.parameters(), *head.parameters()] if p.requires_grad]
+    optimizer, generator = torch.optim.AdamW(trained, lr=5e-3), torch.Generator().manual_seed(0)
+
+    def outputs(n):
+        labels = torch.randint(0, 2, (n,), generator=generator)
+        image = torch.randn(n, 2, TOKENS, WIDTH, generator=generator)
+        image[torch.arange(n), labels, :, :3] += 1.0
+        ids = torch.tensor([[0, 28017, 151, 2]]).expand(n, -1)
+        side = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "image": image.flatten(1, 2)}
+        return head(module.encode, {"text": side, "labels": labels}), labels
+
+    accuracy = 0.0
+    for step in range(1, 301):
+        optimizer.zero_grad()
+        outputs(32)[0]["loss"].backward()
+        optimizer.step()
+        if step % 30 == 0:
+            with torch.no_grad():
+                found, labels = outputs(256)
+            accuracy = (found["logits"].argmax(1) == labels).float().mean().item()
+        if accuracy >= 0.8:
+            break
+    assert accuracy >= 0.8
 
 
 @pytest.mark.slow

@@ -16,9 +16,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from xmit.errors import EncoderError, XmitError
+from xmit.data import survey
+from xmit.data.image_spec import ImageSpec
+from xmit.data.images import content_key
+from xmit.errors import DataError, EncoderError, XmitError
 from xmit.modules import open_clip_tower, vision
-from xmit.modules.vision import ImageSpec, VisionConfig, VisionTower, content_key
+from xmit.modules.vision import VisionConfig, VisionTower
 
 TEXT = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
@@ -375,10 +378,10 @@ def test_cached_features_equal_live_ones_to_half_precision(config, images):
     assert len(set(keys)) == len(images)
     assert keys[0] == keys[-1]
     live = torch.cat([tower(tower.preprocess(image)[None]) for image in images])
-    cached = spec.batch(keys[:-1])
+    cached = spec.batch([(key,) for key in keys[:-1]])
     assert cached.dtype == torch.float32
     torch.testing.assert_close(cached, live, rtol=2**-10, atol=1e-5)
-    assert torch.equal(spec.batch(keys[1:4]), cached[1:4])
+    assert torch.equal(spec.batch([(key,) for key in keys[1:4]]), cached[1:4])
     assert (spec.width, spec.n_tokens, spec.fingerprint) == (tower.width, tower.n_tokens, tower.fingerprint)
 
 
@@ -393,19 +396,20 @@ def test_nothing_is_computed_twice(config, images, monkeypatch):
     monkeypatch.setattr(vision, "VisionTower", never)
     again = ImageSpec(config)
     assert again.encode(images[:3]) == keys
-    assert torch.equal(again.batch(keys), first.batch(keys))
+    assert torch.equal(again.batch([(key,) for key in keys]), first.batch([(key,) for key in keys]))
     assert sorted(first.cache.folder.iterdir()) == files
     with pytest.raises(AssertionError, match="the tower was built"):
         again.encode(images)
 
 
 def test_an_interrupted_run_keeps_its_work(config, images, monkeypatch):
-    monkeypatch.setattr(vision, "_BATCH", 2)
+    monkeypatch.setattr(survey, "_BATCH", 2)
 
     class Interrupted(list):
-        def __iter__(self):
-            yield from images[:3]
-            raise KeyboardInterrupt
+        def __getitem__(self, number):
+            if number == 3:
+                raise KeyboardInterrupt
+            return super().__getitem__(number)
 
     with pytest.raises(KeyboardInterrupt):
         ImageSpec(config).encode(Interrupted(images))
@@ -416,13 +420,19 @@ def test_an_interrupted_run_keeps_its_work(config, images, monkeypatch):
 def test_a_damaged_shard_is_computed_again(config, images):
     spec = ImageSpec(config)
     keys = spec.encode(images)
-    expected = spec.batch(keys)
+    expected = spec.batch([(key,) for key in keys])
     path = next(spec.cache.folder.glob("*.safetensors"))
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    again = ImageSpec(config)
+    with pytest.raises(DataError, match="damaged: delete it"):
+        again.batch([(key,) for key in again.encode(images)])
+    path.write_bytes(content[:-1] + b"?")  # in the index, which is read when the cache is opened
     again = ImageSpec(config)
     with pytest.warns(UserWarning, match="damaged"):
         assert again.encode(images) == keys
-    assert torch.equal(again.batch(keys), expected)
+    assert torch.equal(again.batch([(key,) for key in keys]), expected)
 
 
 def test_other_weights_are_another_cache(config, checkpoint, images):
@@ -448,16 +458,17 @@ def test_a_spec_goes_to_worker_processes(config, images):
     keys = spec.encode(images)
     packed = pickle.dumps(spec)
     assert len(packed) < 2000
-    assert torch.equal(pickle.loads(packed).batch(keys), spec.batch(keys))
+    assert torch.equal(pickle.loads(packed).batch([(key,) for key in keys]), spec.batch([(key,) for key in keys]))
 
 
 CACHED_RUN = """
 import json, sys
 from PIL import Image
-from xmit.modules.vision import ImageSpec, VisionConfig
+from xmit.data.image_spec import ImageSpec
+from xmit.modules.vision import VisionConfig
 spec = ImageSpec(VisionConfig(**json.loads(sys.argv[1])))
 keys = spec.encode([Image.new("L", (48, 32), n) for n in range(3)])
-print(spec.width, spec.n_tokens, tuple(spec.batch(keys).shape), spec._tower)
+print(spec.width, spec.n_tokens, tuple(spec.batch([(key,) for key in keys]).shape), spec._tower)
 heavy = {"open_clip", "timm", "torchvision", "sklearn"} & set(sys.modules)
 """
 

@@ -14,6 +14,7 @@ from xmit.report import (
     intermediate_table,
     language_table,
     missing_cells,
+    primary_table,
     summary_table,
 )
 
@@ -194,17 +195,20 @@ def test_group_table(rows, scores, deltas, grouping, of):
     assert (empty["note"] != "").all()
 
 
-def test_effect_is_the_mean_over_pairs(rows, deltas):
-    table = effect_table(rows).set_index("intermediate")
+def test_the_primary_endpoint_is_the_mean_over_pairs(rows, deltas):
+    table = primary_table(effect_table(rows)).set_index("intermediate")
     low = deltas[deltas["language"].isin(LOW)]
     pairs = low.groupby(["intermediate", "target", "language"])["delta"].mean()
-    np.testing.assert_allclose(table["delta_low_resource"], pairs.groupby(level=0).mean().reindex(table.index))
-    assert list(table["n_pairs_low_resource"]) == list(pairs.groupby(level=0).count().reindex(table.index))
+    text = pairs["digits_text"].dropna()
+    assert table.loc["digits_text", "low-resource"] == pytest.approx(text.mean(), abs=1e-12)
+    assert list(table["low-resource_pairs"]) == [len(text)] * 2
     each = low[low["intermediate"] == "digits_text"].groupby("seed")["delta"].mean()
-    np.testing.assert_allclose(table.loc["digits_text", "seeds_low_resource"], each)
-    # the seed that lacks a target cannot stand beside the one that has it
-    assert len(table.loc["digits_image", "seeds_low_resource"]) == 1
-    assert "seed 1 has 12 of 23" in table.loc["digits_image", "note"]
+    np.testing.assert_allclose(table.loc["digits_text", "seeds"], each)
+    # the seed that lacks a target is left out for all targets
+    image = low[(low["intermediate"] == "digits_image") & (low["seed"] == 0)]
+    assert table.loc["digits_image", "low-resource"] == pytest.approx(image["delta"].mean(), abs=1e-12)
+    assert len(table.loc["digits_image", "seeds"]) == 1
+    assert "seed 1 lacks some of the 23 pairs" in table.loc["digits_image", "note"]
 
 
 def test_consistency_table_lists_collapse(rows):

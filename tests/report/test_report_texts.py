@@ -11,7 +11,7 @@ from synthetic_study import LANGUAGES, study
 
 from xmit.errors import ConfigError
 from xmit.report import answer, print_summary, render, summary_table
-from xmit.report.sentences import seeds_note, shows_effect
+from xmit.report.sentences import seeds_note, sentences_of
 
 FEW = (*LANGUAGES[:6], "sw", "te", "yo")
 HOSTILE = "<script>alert(1)</script>|&%$#_{}~^\\[bold]"
@@ -22,28 +22,70 @@ def named(rows, name):
     return rows.assign(intermediate=rows["intermediate"].replace("digits_text", name))
 
 
-def test_a_null_effect_is_called_one():
-    said = answer(study(languages=FEW, seeds=range(5), missing=None))
-    assert said[0] == "No effect of intermediate training on low-resource languages is shown."
-    assert said[1].startswith("Averaged over 6 pairs of a target and a low-resource language (2 targets)")
-    assert len(said) <= 4
+def primary(*lines):
+    """A primary table: name, difference, half its interval, corrected p, and α's difference and half its interval."""
+    table = []
+    for name, value, half, p_holm, alpha, spread in lines:
+        row = {"study": "s", "encoder": "e", "intermediate": name, "p": p_holm, "p_holm": p_holm, "n_seeds": 5}
+        row |= {"seeds": (value,), "n_targets": 2, "note": ""}
+        for key, middle, width, pairs in (
+            ("low-resource", value, half, 6),
+            ("zero-shot", value, half, 16),
+            ("unseen", value, half, 2),
+            ("alpha", alpha, spread, 2),
+            ("slope", 0.0, 0.0, 1),
+        ):
+            kind = "seeds" if key == "alpha" else "seeds and items"
+            row |= {key: middle, f"{key}_low": middle - width, f"{key}_high": middle + width}
+            row |= {f"{key}_kind": kind, f"{key}_pairs": pairs}
+        table.append(row)
+    return pd.DataFrame(table)
 
 
-def test_an_effect_in_all_of_five_seeds_is_named():
-    said = answer(study(languages=FEW, seeds=range(5), effect=0.1, seed_sd=0.002, missing=None))
-    assert said[0].startswith("Scores in low-resource languages are better after digits_image and digits_text")
-    worse = answer(study(languages=FEW, seeds=range(5), effect=-0.1, seed_sd=0.002, missing=None))
-    assert "worse after" in worse[0]
+def test_what_helps_is_named_with_its_numbers():
+    said = sentences_of(
+        primary(
+            ("nli", 0.021, 0.006, 0.003, 0.03, 0.02),
+            ("qa", 0.004, 0.006, 0.4, 0.0, 0.02),
+            ("ccg", -0.03, 0.01, 0.01, 0.0, 0.02),
+        )
+    )
+    assert said == [
+        "Intermediate training helps low-resource languages, most of all nli +2.1 points (95\u00a0% interval +1.5 to "
+        "+2.7, p = 0.003) over 6 pairs of a target and a language; 1 of 3 intermediates help, 1 harm.",
+        "After nli answers are more consistent over languages (Krippendorff's α +0.03, interval +0.01 to +0.05 over "
+        "seeds alone, 2 targets); languages that pre-training did not see change by +2.1 points (+1.5 to +2.7) "
+        "after it.",
+    ]
 
 
-def test_two_seeds_claim_nothing():
-    rows = study(languages=FEW, effect=0.1, seed_sd=0.002, missing=None)
-    assert answer(rows)[0] == "No effect on low-resource languages can be claimed from 2 seeds."
-    assert seeds_note(rows).startswith("2 seeds; differences of single seeds are noise")
+def test_harm_and_nothing_are_called_what_they_are():
+    harm = sentences_of(primary(("nli", 0.001, 0.01, 0.9, 0.0, 0.1), ("ccg", -0.03, 0.01, 0.0001, -0.2, 0.1)))
+    assert harm[0].startswith(
+        "No intermediate helps low-resource languages; 1 of 2 intermediates harm, most of all ccg −3.0"
+    )
+    assert "p < 0.001" in harm[0]
+    assert harm[1].startswith("After ccg answers are less consistent")
+    nothing = sentences_of(primary(("nli", 0.004, 0.01, 0.6, 0.01, 0.02), ("ccg", -0.009, 0.01, 0.3, 0.0, 0.1)))
+    assert nothing[0].startswith("No effect of intermediate training on low-resource languages is shown: of 2")
+    assert "ccg −0.9 points" in nothing[0]
+    assert "not shown to be more or less consistent" in nothing[1]
 
 
-def test_one_seed_and_no_baseline():
-    assert answer(study(languages=FEW, seeds=[0], missing=None))[0].startswith("One seed cannot tell")
+def test_without_item_scores_or_seeds_nothing_is_claimed():
+    rows = study(languages=FEW, seeds=range(5), effect=0.1, seed_sd=0.002, missing=None)
+    said = answer(rows)
+    assert said[0].startswith("No effect on low-resource languages can be claimed from results without item scores")
+    assert "over seeds alone" in said[0]
+    assert "over 6 pairs of a target and a language" in said[0]
+    assert seeds_note(rows).startswith("5 seeds; without item scores")
+    two = study(languages=FEW, effect=0.1, seed_sd=0.002, missing=None)
+    assert answer(two)[0].startswith("No effect on low-resource languages can be claimed from 2 seeds")
+    assert seeds_note(two).startswith("2 seeds: no estimate of how seeds differ")
+    assert "from 1 seed:" in answer(study(languages=FEW, seeds=[0], missing=None))[0]
+
+
+def test_no_baseline_and_no_intermediate():
     rows = study(languages=FEW, missing=None)
     lone = rows[rows["intermediate"] != "none"]
     assert "the effect is not known" in answer(lone)[0]
@@ -53,16 +95,7 @@ def test_one_seed_and_no_baseline():
 
 def test_without_low_resource_languages_the_zero_shot_ones_are_named():
     said = answer(study(languages=("en", "de", "fr"), missing=None))
-    assert "zero-shot languages" in said[0]
-    assert "none is low-resource" in said[1]
-
-
-@pytest.mark.parametrize(
-    ("seeds", "shown"),
-    [((0.01,), False), ((0.01, -0.01), False), ((0.01, 0.05), False), ((0.03, 0.031, 0.029), True), ((), False)],
-)
-def test_rule_of_an_effect(seeds, shown):
-    assert shows_effect(seeds) is shown
+    assert "zero-shot languages (none is low-resource)" in said[0]
 
 
 @pytest.mark.parametrize("width", [60, 100, 200])

@@ -132,7 +132,7 @@ def test_consistency_compares_by_line_and_by_id(copy, capsys):
     xnli = result["tasks"]["xnli"]["consistency"]
     assert (xnli["unit"], xnli["agreement/sw"], xnli["agreement/de"], xnli["n_common"]) == ("label", 0.6, 1, 5)
     xquad = result["tasks"]["xquad"]["consistency"]
-    assert (xquad["unit"], xquad["agreement/th"], xquad["all_correct"]) == ("exact match", 0.8, 0.8)
+    assert (xquad["unit"], xquad["agreement/th"], xquad["all_correct"]) == ("F1", 0.8, 0.8)
 
 
 def test_missing_files_are_named_and_the_rest_is_scored(copy, capsys):

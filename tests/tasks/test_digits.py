@@ -11,8 +11,9 @@ from num2words import num2words
 from safetensors import safe_open
 from sklearn.datasets import load_digits
 
+from xmit.data.image_spec import ImageSpec
 from xmit.errors import ConfigError
-from xmit.modules.vision import ImageSpec, VisionConfig, VisionTower
+from xmit.modules.vision import VisionConfig, VisionTower
 from xmit.tasks.embedded import DigitsImage, DigitsText, digits_data, digits_tower
 
 SPLITS = ("train", "validation", "test")

@@ -73,7 +73,8 @@ def test_from_the_hub_to_scores(name, hub, tiny_encoder):
     assert set(main.language) == set(task.metadata.languages)
     assert set(main.metric) == {"f1"}
     assert main.value.between(0, 1).all()
-    assert set(results.metric) == {"f1", "exact_match"}
+    assert {name for name in results.metric if "/" not in name} == {"f1", "exact_match"}
+    assert ("consistency/pairwise_mean" in set(results.metric)) == task.metadata.parallel
     n = {"tydiqa": 20}.get(name, 6)
     assert (main.n == n).all()
     assert predictions.groupby("language")["id"].nunique().eq(n).all()

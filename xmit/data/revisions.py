@@ -18,6 +18,9 @@ REVISIONS: dict[str, str] = {
     "masakhane/afrixnli": "e3ca06b30f3e7af2a86f6c8609ea76fee326bc56",
     # inspect_evals 0.23.0, hellaswag.py; others fetch data/validation-00000-of-00001.parquet
     "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",
+    # mteb, XFlickr30kCoT2IRetrieval.py and XM3600T2IRetrieval.py: one split a language, images as structs
+    "floschne/xflickrco": "0af2c2eba58b27a71898787e286be04befdd7a20",
+    "floschne/xm3600": "8d3e5665526c55a5855cd6ddfbaba2032bc7cee4",
     # The following stand in two or more public projects each; the index that was searched shows the lines, not whose
     # they are. What they fetch by the commit:
     # all_languages/test-00000-of-00001.parquet with its checksum
@@ -58,6 +61,14 @@ UNPINNED: dict[str, str] = {
     "unimelb-nlp/wikiann": "no project was found that pins it",
     "izhx/mewsli-x": "no project was found that pins it",
     "nala-cub/americas_nli": "no project was found that pins it",
+    "Phando/snli-ve-shuffled": "no project was found that pins it",
+    "lmms-lab/VQAv2": "no project was found that pins it",
+    "lmms-lab/GQA": "no project was found that pins it",
+    "umaru97/flickr30k_train_val_test": "no project was found that pins it",
+    "yerevann/coco-karpathy": "no project was found that pins it",
+    "floschne/xvnli": "no project was found that pins it",
+    "floschne/xgqa": "no project was found that pins it",
+    "floschne/marvl": "no project was found that pins it",
     "indonlp/NusaX-senti": "a script: the converted copy is read",
     "juletxara/xstory_cloze": "a script: the converted copy is read",
     "masakhane/masakhaner2": "a script: the converted copy is read",

@@ -12,7 +12,9 @@ from torchmetrics import Metric
 
 from xmit.errors import MetricError
 from xmit.metrics import functional as F
-from xmit.metrics._rows import CANDIDATES, NONE, ItemTable, as_texts, pack_texts
+from xmit.metrics import graded
+from xmit.metrics._rows import KEPT, KINDS, NONE, ItemTable, as_texts, pack_bag, pack_texts
+from xmit.metrics._units import UNITS, Unit
 from xmit.metrics.ranking import TOP, Weights, rank_candidates, rankc_per_query
 
 NAN = float("nan")
@@ -40,17 +42,23 @@ class CrossLingualConsistency(Metric):
     - ``fleiss_kappa``: over the items with all languages
     - ``krippendorff_alpha``: over the items with two languages or more
     - ``rankc/{lang}``: RankC with the pivot; where scores were given
-    - ``all_correct``: share of the items with all languages right in all; where targets were given
+    - ``all_correct``: share of the items with all languages right in all; where targets or values were given
     - ``correct_given_pivot/{lang}``: of the items right in the pivot, share right in the language; likewise
     - ``n_common``, ``n_items``: items with all languages, items with any
-    - ``collapse``: ``{lang: {"label": int, "share": float}}`` where one class takes more than ``collapse_at``
+    - ``collapse``: ``{lang: {"label", "share": float}}`` where one class, value or tag takes more than ``collapse_at``
     - ``warnings``: list of sentences for the report
     - ``reasons``: ``{key: sentence}`` for every NaN; those in ``pairwise`` as ``pairwise/{a}/{b}``
 
     ``{lang}`` runs over every language but the pivot; languages are listed pivot first, then by code.
 
-    For question answering the unit will be per-item F1, for tagging the Dice overlap of tags, never the
-    answer string: such per-item scores are not labels and ``update`` refuses them.
+    Where answers in two languages are never the same, they are compared by what they are worth, or what they hold:
+
+    - **values** of items from 0 to 1, such as F1 of an answer: agreement is the mean of ``1 - |a - b|``, ``unanimous``
+      that of the highest and lowest, alpha that of an interval scale, ``all_correct`` the mean of the lowest,
+      ``correct_given_pivot`` the mean weighted by the pivot's. With values 0 and 1 all are what they are for labels;
+      kappa, which is for classes, is NaN.
+    - **tags**, a list for each item: agreement is the Dice overlap of the multisets, ``unanimous`` the share of items
+      with one multiset; kappa, alpha and correctness are not defined.
 
     Args:
         pivot: The language the others are compared with.
@@ -97,7 +105,7 @@ class CrossLingualConsistency(Metric):
 
     def update(
         self,
-        preds: Tensor,
+        preds: Tensor | Sequence[Sequence[str]],
         example_ids: Sequence[str | int] | Tensor,
         languages: Sequence[str] | str,
         target: Tensor | None = None,
@@ -106,13 +114,17 @@ class CrossLingualConsistency(Metric):
 
         Args:
             preds: Predicted labels, integers of shape ``(N,)``; or scores over candidates, floats of shape
-                ``(N, K)``, higher is better, ``-inf`` for a candidate that an item does not have. K may
-                differ between updates.
+                ``(N, K)``, higher is better, ``-inf`` for a candidate that an item does not have, K may
+                differ between updates; or values of items from 0 to 1, floats of shape ``(N,)``; or N lists of tags.
             example_ids: N ids, strings or integers; an integer equals its decimal string.
             languages: N language codes, or one code for all.
-            target: Gold labels, integers of shape ``(N,)``.
+            target: Gold labels, integers of shape ``(N,)``; for labels and scores only.
+
+        Raises:
+            MetricError: Something has another form, or values or tags come with targets.
         """
-        preds = torch.as_tensor(preds).detach()
+        tags = None if isinstance(preds, Tensor | np.ndarray) else _tags(preds)
+        preds = torch.zeros(len(preds), dtype=torch.int64) if tags is not None else torch.as_tensor(preds).detach()
         ids = as_texts(example_ids, "example ids")
         if preds.ndim == 0:
             preds = preds[None]
@@ -123,18 +135,26 @@ class CrossLingualConsistency(Metric):
                 f"{len(ids)} example ids, {len(codes)} languages"
                 + (f", {len(target)} targets" if target is not None else "")
             )
-        packed, lengths = pack_texts(ids, codes)
+        values = preds.ndim == 1 and preds.is_floating_point()
+        if target is not None and (values or tags is not None):
+            raise MetricError(
+                "targets are for labels and scores: values are what a prediction is worth, tags have none"
+            )
+        packed, lengths = pack_texts(ids, codes, tags if tags is not None else [""] * len(ids))
         device = self.device
-        columns = torch.zeros(len(ids), 4, dtype=torch.int64, device=device)
-        columns[:, 1] = NONE if target is None else _labels(target, "target").to(device)
+        columns = torch.zeros(len(ids), 5, dtype=torch.int64, device=device)
+        columns[:, 0] = KINDS.index("bags" if tags is not None else "values" if values else "labels")
+        columns[:, 2] = NONE if target is None else _labels(target, "target").to(device)
         if preds.ndim == 2:
             depth = self.rankc_top if self.rankc_weights == "exponential" else preds.shape[1]
             ranking, candidates = rank_candidates(preds.to(device), depth)
             there = ranking >= 0
-            columns[:, 0], columns[:, 2], columns[:, 3] = ranking[:, 0], candidates, there.sum(dim=1)
+            columns[:, 1], columns[:, 3], columns[:, 4] = ranking[:, 0], candidates, there.sum(dim=1)
             self.ranks.append(ranking[there])
+        elif values:
+            columns[:, 1] = _bits(preds).to(device)
         else:
-            columns[:, 0] = _labels(preds, "preds").to(device)
+            columns[:, 1] = _labels(preds, "preds").to(device)
         self.texts.append(packed.to(device))
         self.rows.append(torch.cat([lengths.to(device), columns], dim=1))
 
@@ -155,11 +175,12 @@ class CrossLingualConsistency(Metric):
         self._agreement(table, result, reasons, warnings)
         if table.candidates.any():
             self._rankc(table, result, reasons, warnings)
-        if table.has_target.any():
+        if table.kind == "values":
+            self._worth(table, result, reasons)
+        elif table.has_target.any():
             self._correctness(table, result, reasons, warnings)
         result["n_common"] = int(table.present.all(axis=1).sum())
         result["n_items"] = len(table.present)
-        result["collapse"] = self._collapse(table, warnings)
         result["warnings"] = warnings
         result["reasons"] = reasons
         return result
@@ -177,8 +198,9 @@ class CrossLingualConsistency(Metric):
     def _agreement(
         self, table: ItemTable, result: dict[str, Any], reasons: dict[str, str], warnings: list[str]
     ) -> None:
-        labels, present, codes = table.labels, table.present, table.languages
-        pairwise, common = F.pairwise_agreement(labels, present), F.common_items(present)
+        unit: Unit = UNITS[table.kind](table)
+        present, codes = table.present, table.languages
+        pairwise, common = unit.pairwise(), F.common_items(present)
         for column, code in self._others(table):
             value = pairwise[0, column] if self._has_pivot(table) else NAN
             _put(result, reasons, f"agreement/{code}", value, self._no_pair(table, code))
@@ -201,24 +223,13 @@ class CrossLingualConsistency(Metric):
             float(defined.mean()) if len(defined) else NAN,
             few or "no two languages share an item",
         )
-        _put(result, reasons, "unanimous", F.unanimity(labels, present), few or incomplete)
-        one_class = "all comparable predictions are of one class, so agreement beyond chance is undefined"
-        complete = present.all(axis=1).any()
-        _put(
-            result,
-            reasons,
-            "fleiss_kappa",
-            F.fleiss_kappa(labels, present),
-            few or (one_class if complete else incomplete),
-        )
+        _put(result, reasons, "unanimous", unit.unanimous(), few or incomplete)
+        why = unit.no_kappa if present.all(axis=1).any() else incomplete
+        _put(result, reasons, "fleiss_kappa", unit.kappa(), few or why)
         paired = (present.sum(axis=1) >= 2).any()
-        _put(
-            result,
-            reasons,
-            "krippendorff_alpha",
-            F.krippendorff_alpha(labels, present),
-            few or (one_class if paired else "no item has predictions in two languages"),
-        )
+        why = unit.no_alpha if paired else "no item has predictions in two languages"
+        _put(result, reasons, "krippendorff_alpha", unit.alpha(), few or why)
+        result["collapse"] = self._collapse(unit, table, warnings)
 
     def _rankc(self, table: ItemTable, result: dict[str, Any], reasons: dict[str, str], warnings: list[str]) -> None:
         unlike = []
@@ -273,15 +284,29 @@ class CrossLingualConsistency(Metric):
                 f"items whose targets differ between languages, so that they may not be parallel: {differing}"
             )
 
-    def _collapse(self, table: ItemTable, warnings: list[str]) -> dict[str, dict[str, float | int]]:
-        found: dict[str, dict[str, float | int]] = {}
+    def _worth(self, table: ItemTable, result: dict[str, Any], reasons: dict[str, str]) -> None:
+        codes = table.languages
+        incomplete = f"no item has a prediction in all {len(codes)} languages"
+        value = graded.lowest_value(table.values, table.present)
+        _put(result, reasons, "all_correct", value, _too_few(codes) or incomplete)
+        given = graded.value_given_pivot(table.values, 0, table.present) if len(codes) else np.zeros(0)
+        for column, code in self._others(table):
+            reason = self._no_pair(table, code)
+            if self._has_pivot(table) and (table.present[:, 0] & table.present[:, column]).any():
+                reason = f"no item in {code!r} has a value above 0 in {self.pivot!r}"
+            value = given[column] if self._has_pivot(table) else NAN
+            _put(result, reasons, f"correct_given_pivot/{code}", value, reason)
+
+    def _collapse(self, unit: Unit, table: ItemTable, warnings: list[str]) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        what = {"labels": "class", "values": "the value", "bags": "tag"}[table.kind]
         for column, code in enumerate(table.languages):
-            classes, counts = np.unique(table.labels[table.present[:, column], column], return_counts=True)
-            share = float(counts.max() / counts.sum())
+            label, share = unit.most_frequent(column)
             if share > self.collapse_at:
-                label = int(classes[counts.argmax()])
                 found[code] = {"label": label, "share": share}
-                warnings.append(f"{code}: class {label} takes {share:.1%} of the predictions; consistency means little")
+                warnings.append(
+                    f"{code}: {what} {label} takes {share:.1%} of the predictions; consistency means little"
+                )
         return found
 
     def _others(self, table: ItemTable) -> list[tuple[int, str]]:
@@ -300,9 +325,25 @@ def _empty_states() -> dict[str, Tensor]:
     """Each state's type and shape when nothing was added."""
     return {
         "texts": torch.empty(0, dtype=torch.uint8),
-        "rows": torch.empty(0, CANDIDATES + 2, dtype=torch.int64),
+        "rows": torch.empty(0, KEPT + 1, dtype=torch.int64),
         "ranks": torch.empty(0, dtype=torch.int32),
     }
+
+
+def _tags(preds: Sequence[Sequence[str]]) -> list[str]:
+    """Each list of tags as the text of its multiset."""
+    for tags in preds:
+        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+            raise MetricError(f"preds must be a tensor, or a list of tags for each item, got {tags!r}")
+    return [pack_bag(list(tags)) for tags in preds]
+
+
+def _bits(values: Tensor) -> Tensor:
+    """Values as the bits of float64, which gathers as exactly as integers do."""
+    values = values.to(torch.float64)
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        raise MetricError("values of items must lie between 0 and 1; scores over candidates have shape (N, K)")
+    return (values + 0.0).view(torch.int64)  # no negative zero
 
 
 def _labels(values: Tensor, what: str) -> Tensor:
@@ -310,7 +351,7 @@ def _labels(values: Tensor, what: str) -> Tensor:
     if values.ndim != 1 or values.is_floating_point() or values.is_complex():
         raise MetricError(
             f"{what} must be integers of shape (N,)"
-            + (" or floats of shape (N, K)" if what == "preds" else "")
+            + (", or floats of shape (N, K) or (N,)" if what == "preds" else "")
             + f", got {values.dtype} of shape {tuple(values.shape)}"
         )
     return values.to(torch.int64)

@@ -164,6 +164,17 @@ class CrossAttention(nn.Module):
         return output.to(queries.dtype)
 
 
+def image_types(images: int, width: int, scale: float) -> Tensor:
+    """Where the embeddings that tell the images of an item apart start, ``(images, width)``.
+
+    The first is zero. The others are not, or nothing would tell which image is which until training breaks the
+    symmetry; they are drawn apart, so that the random numbers of all else do not depend on how many there are.
+    """
+    types = torch.randn(images, width, generator=torch.Generator().manual_seed(0)) * scale
+    types[0] = 0
+    return types
+
+
 class VisualTokens(nn.Module):
     """Projects features to the encoder's width, with learned positions, and resamples each image if asked to.
 
@@ -188,7 +199,7 @@ class VisualTokens(nn.Module):
         nn.init.normal_(self.projection.weight, std=scale / width**0.5)
         nn.init.zeros_(self.projection.bias)
         self.positions = nn.Parameter(torch.randn(fusion.n_tokens, hidden_size) * scale)
-        self.types = nn.Parameter(torch.zeros(config.images, hidden_size))  # tells the first image from the second
+        self.types = nn.Parameter(image_types(config.images, hidden_size, scale))
         self.dropout = nn.Dropout(config.dropout)
         self.resampler = Resampler(config.tokens, hidden_size, heads, scale, config.dropout) if config.tokens else None
 
@@ -343,7 +354,7 @@ class LateFusion(Fusion):
         hidden_size = encoder.config.hidden_size
         self.norm = nn.LayerNorm(vision_width)
         self.projection = nn.Linear(vision_width, hidden_size)
-        self.types = nn.Parameter(torch.randn(config.images, hidden_size) * 0.02)
+        self.types = nn.Parameter(image_types(config.images, hidden_size, 1.0))
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(hidden_size, hidden_size)
         nn.init.zeros_(self.output.weight)

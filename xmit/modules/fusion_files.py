@@ -15,7 +15,7 @@ from xmit.modules.fusion import Fusion, FusionConfig, build_fusion
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
-    from xmit.modules.vision import ImageSpec
+    from xmit.data.image_spec import ImageSpec
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 

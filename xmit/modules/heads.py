@@ -321,12 +321,26 @@ def _masked_lm(hidden_size: int, n_layers: int) -> Head:
     return MaskedLMHead(hidden_size, n_layers)
 
 
+def _answers(hidden_size: int, n_layers: int, **options: Any) -> Head:
+    from xmit.modules.heads_image_text import AnswerHead
+
+    return AnswerHead(hidden_size, n_layers, **options)
+
+
+def _image_text(hidden_size: int, n_layers: int, **options: Any) -> Head:
+    from xmit.modules.heads_image_text import ImageTextHead
+
+    return ImageTextHead(hidden_size, n_layers, **options)
+
+
 HEADS: dict[str, Callable[..., Head]] = {
+    "answers": _answers,
     "choice": ChoiceHead,
     "classification": ClassificationHead,
     "contrastive": ContrastiveHead,
     "dual": DualHead,
     "embedding": EmbeddingHead,
+    "image_text": _image_text,
     "mlm": _masked_lm,
     "span": SpanHead,
     "token": TokenHead,

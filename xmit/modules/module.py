@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
+from xmit.data.image_spec import ImageSpec
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
 from xmit.modules import packing
@@ -23,7 +24,7 @@ from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_ini
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
-from xmit.modules.vision import ImageSpec, VisionConfig
+from xmit.modules.vision import VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Score, Task
 
 if TYPE_CHECKING:
@@ -284,8 +285,8 @@ class MultimodalModule(CompactModule):
         rows, frames, main = [], [], []
         for name, store in self.stores.items():
             task = self.tasks[name]
-            predictions = task.predictions(store.rows(), split)  # type: ignore[operator]
-            frames.append(predictions.assign(task=name))
+            predictions = _predictions(task, store.rows(), split)  # type: ignore[operator]
+            frames.append(predictions)
             scores = task.evaluate(predictions)
             rows += [self._row(task, split, score) for score in scores]
             values = {f"{name}/{s.language}/{s.metric}": s.value for s in scores}
@@ -352,7 +353,7 @@ class MultimodalModule(CompactModule):
         import pandas as pd
 
         frames = [
-            self.tasks[name].predictions(store.rows(), "test").assign(task=name)  # type: ignore[operator]
+            _predictions(self.tasks[name], store.rows(), "test")  # type: ignore[operator]
             for name, store in self.stores.items()
         ]
         self.predictions["test"] = pd.concat(frames, ignore_index=True)
@@ -405,3 +406,9 @@ class MultimodalModule(CompactModule):
         """
         if self.fusion is not None and self.image_spec is not None:
             save_fusion(self.fusion, self.image_spec, folder)
+
+
+def _predictions(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
+    """A task's prediction rows, with its name and what each adds to the main score."""
+    rows = task.predictions(decoded, split)
+    return rows.assign(task=task.name, item_score=task.item_scores(rows))

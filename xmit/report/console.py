@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xmit.report.columns import SUMMARY, Cell, points, shown
-from xmit.report.evidence import effect_table
+from xmit.report.columns import Cell, points, shown
+from xmit.report.effects import Items, effect_table, no_items, primary_table
 from xmit.report.rows import UNIT, Missing, SourceLanguage, checked
-from xmit.report.sentences import seeds_note, sentences_of
+from xmit.report.sentences import level_of, seeds_note, sentences_of
 from xmit.report.tables import summary_table
+from xmit.report.views import SUMMARY
 
 WIDTH = 100
 NARROW = 96
-LEFT_OUT_NARROW = ("zero-shot", "agree", "range")
+LEFT_OUT_NARROW = ("zero-shot", "agree")
 # what fits a terminal: no column of targets, for they head their rows, and short headings
 SHORT = {
     "intermediate": "intermediate",
@@ -32,7 +33,6 @@ SHORT = {
     "agree": "agree",
     "κ": "κ",
     "Δ low-res.": "Δ low",
-    "Δ range": "range",
     "seeds": "seeds",
 }
 
@@ -57,6 +57,7 @@ def print_summary(
     *,
     source_language: SourceLanguage = "en",
     missing: Missing = (),
+    items: Items = no_items,
 ) -> None:
     """Print the table of targets and intermediates, its notes and the answer, in at most 100 columns.
 
@@ -65,12 +66,17 @@ def print_summary(
         console: Where to print.
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
+        items: Gives each cell's item scores.
     """
     console = console or Console()
     # a pipe has no width of its own, and rich would take 80 columns for it
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     rows, missing = checked(rows), list(missing)
-    frame = summary_table(rows, source_language=source_language, missing=missing)
+    found = effect_table(rows, source_language=source_language, missing=missing, items=items)
+    frame, primary = (
+        summary_table(rows, source_language=source_language, missing=missing, found=found),
+        primary_table(found),
+    )
     apart = [k for k in reversed(UNIT) if k == "target" or (k != "metric" and frame[k].nunique() > 1)]
     columns = COLUMNS if width >= NARROW else [c for c in COLUMNS if c.heading not in LEFT_OUT_NARROW]
     content = shown("summary", "", frame.drop(columns=[k for k in apart if k != "target"]), columns)
@@ -94,10 +100,9 @@ def print_summary(
         texts[0] = f" {texts[0]}{f' [{note}]' if note else ''}"
         table.add_row(*map(Text, texts))
     lines = [f"[{number}] {text}" for number, text in enumerate(content.notes, 1)]
-    effect = effect_table(rows, source_language=source_language, missing=missing)
-    lines += sentences_of(frame, effect, source_language)
+    lines += [*sentences_of(primary), level_of(frame, source_language)]
     before, console.width = console.width, width
     try:
-        console.print(table, *(Text(line) for line in [*lines, seeds_note(rows)]), sep="\n", soft_wrap=False)
+        console.print(table, *(Text(line) for line in [*lines, seeds_note(rows, primary)]), sep="\n", soft_wrap=False)
     finally:
         console.width = before

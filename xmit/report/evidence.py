@@ -1,26 +1,20 @@
-"""Tables beside the scores: consistency, the primary endpoint, the intermediate tasks' own scores."""
+"""Tables beside the scores: consistency, and the intermediate tasks' own scores."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pandas as pd
 
 from xmit.report.rows import (
     ALL,
-    BASELINE,
     NAN,
     UNIT,
     Missing,
     SourceLanguage,
     checked,
-    describe,
-    differences,
     grid,
     left_out,
     main_scores,
     over_seeds,
-    selected,
     source_of,
     summarise,
 )
@@ -34,7 +28,6 @@ CONSISTENCY = (
     "n_common",
     "collapse",
 )
-LOW_RESOURCE = (0, 1, 2)
 
 
 def consistency_table(
@@ -113,53 +106,6 @@ def _mean(rows: pd.DataFrame, metric: str) -> float:
 
 def _mean_of_languages(rows: pd.DataFrame, metric: str) -> float:
     return float(rows[rows["metric"] == metric].groupby("language")["value"].mean().mean())
-
-
-def effect_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()) -> pd.DataFrame:
-    """The primary endpoint: the mean difference to the baseline over pairs of a target and a language.
-
-    Args:
-        rows: Tidy result rows.
-        source_language: The language that was trained on; it is in no pair.
-        missing: Cells that the study lists as missing.
-
-    Returns:
-        One row for every study, encoder and intermediate: ``delta_low_resource`` and ``delta_zero_shot``,
-        each with ``n_pairs_…`` and ``seeds_…`` (a tuple with one mean for each seed that has all pairs),
-        ``n_targets``, ``n_seeds``, ``note``.
-    """
-    scores = main_scores(checked(rows))
-    cells = grid(scores, missing)
-    gains = differences(scores, cells)
-    sources = {t: source_of(source_language, t) for t in gains["target"].unique()}
-    gains = gains[gains["language"] != gains["target"].map(sources)].copy()
-    low = {code: describe(code).resource_class in LOW_RESOURCE for code in gains["language"].unique()}
-    table = []
-    trained = cells[cells["intermediate"] != BASELINE]
-    for key in dict.fromkeys(trained[["study", "encoder", "intermediate"]].itertuples(index=False, name=None)):
-        found = selected(gains, **dict(zip(("study", "encoder", "intermediate"), key, strict=True)))
-        row: dict[str, Any] = dict(zip(("study", "encoder", "intermediate"), key, strict=True))
-        notes: list[str] = []
-        for name, part in (
-            ("low_resource", found[found["language"].map(low).eq(True)]),
-            ("zero_shot", found),
-        ):
-            pairs = part.groupby([*UNIT, "language"])["delta"].mean()
-            seeds = part.groupby("seed", sort=True)["delta"].agg(["mean", "size"])
-            # a seed without some of the pairs cannot be set beside the others
-            complete = seeds[seeds["size"] == len(pairs)]
-            row[f"delta_{name}"] = float(pairs.mean())
-            row[f"n_pairs_{name}"] = len(pairs)
-            row[f"seeds_{name}"] = tuple(float(v) for v in complete["mean"])
-            notes += [
-                f"seed {seed} has {size} of {len(pairs)} {name.replace('_', '-')} pairs and is not shown alone"
-                for seed, size in seeds["size"].items()
-                if size < len(pairs)
-            ]
-        row["n_targets"], row["n_seeds"] = found["target"].nunique(), found["seed"].nunique()
-        row["note"] = "; ".join(notes)
-        table.append(row)
-    return pd.DataFrame(table, columns=list(table[0]) if table else ["study", "encoder", "intermediate"])
 
 
 def intermediate_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,8 +11,11 @@ import pandas as pd
 
 from xmit.errors import ConfigError
 from xmit.files import write_text
-from xmit.report.columns import Shown, all_tables
+from xmit.report.axes import Axes
+from xmit.report.columns import Shown
+from xmit.report.effects import Items, no_items
 from xmit.report.rows import Missing, SourceLanguage
+from xmit.report.views import all_tables
 
 Format = Literal["latex", "markdown", "csv"]
 PAGE = 40
@@ -25,6 +28,8 @@ def render(
     tables: Iterable[str] | None = None,
     source_language: SourceLanguage = "en",
     missing: Missing = (),
+    items: Items = no_items,
+    axes: Axes | None = None,
 ) -> str:
     r"""The tables as a text.
 
@@ -34,13 +39,17 @@ def render(
         tables: Names of :func:`all_tables`; all by default, but for CSV only ``summary``.
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
+        items: Gives each cell's item scores, without which nothing is tested.
+        axes: The tasks, source languages and training sizes of the study's intermediates and targets.
 
     Raises:
         ConfigError: If the format or a table is unknown.
     """
     if format not in get_args(Format):
         raise ConfigError(f"unknown format {format!r}, choose from {', '.join(get_args(Format))}")
-    every = {t.name: t for t in all_tables(rows, source_language=source_language, missing=missing)}
+    every = {
+        t.name: t for t in all_tables(rows, source_language=source_language, missing=missing, items=items, axes=axes)
+    }
     chosen = list(tables) if tables is not None else (["summary"] if format == "csv" else list(every))
     unknown = [name for name in chosen if name not in every]
     if unknown:
@@ -112,6 +121,11 @@ _TEX = {
     "Δ": r"$\Delta$",
     "κ": r"$\kappa$",
     "α": r"$\alpha$",
+    "ˢ": r"\textsuperscript{s}",
+    "ⁱ": r"\textsuperscript{i}",
+    "→": r"$\to$",
+    "×": r"$\times$",
+    "≤": r"$\le$",
     "±": r"$\pm$",
     "−": "$-$",
     "–": "--",

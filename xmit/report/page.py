@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,31 +11,42 @@ import pandas as pd
 
 from xmit.errors import MissingDependencyError, StudyError
 from xmit.files import atomic_write, write_text
-from xmit.report import plots
-from xmit.report.columns import ABSENT, Shown, all_tables, points, signed
+from xmit.report import charts, plots
+from xmit.report.axes import Axes, size_curves
+from xmit.report.columns import ABSENT, Shown
 from xmit.report.formats import write_tables
-from xmit.report.rows import BASELINE, UNIT, checked, main_scores, missing_cells, selected
-from xmit.report.sentences import count, seeds_note, sentences_of
+from xmit.report.matrix import matrices
+from xmit.report.rows import BASELINE, checked, main_scores, missing_cells
+from xmit.report.sentences import count, level_of, seeds_note, sentences_of
+from xmit.report.side_by_side import Parallel, parallel_answers
+from xmit.report.stored import Stored, study_options
+from xmit.report.views import all_tables
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
-KNOWN = ("name", "version", "date", "hardware", "versions", "cells", "missing", "warnings", "config")
+KNOWN = ("name", "version", "date", "hardware", "versions", "cells", "missing", "warnings", "config", "axes")
 OPTIONS = ("source_language", "chance")
+DRAWN = 5
+"""Intermediates drawn beside the baseline; more marks than that cannot be told apart."""
+PANELS = 4
+"""Targets in one overview figure of the page, so that it fits a printed page."""
 
 
 def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any] | None = None) -> Path:
     """Write ``report.html``, its tables as ``report-<table>.csv`` and ``.tex``, and the overview as PNG and PDF.
 
     Args:
-        folder: The study's folder.
+        folder: The study's folder. Where its cells' folders hold prediction rows, these give intervals over items,
+            tests, agreement of languages and examples.
         rows: Tidy result rows.
         info: How the study was run, all optional: ``name``; ``version`` of xmit; ``date``; ``hardware`` and
             ``versions`` (texts or dicts); ``cells`` (seconds by cell); ``warnings`` (texts); ``missing`` (cells without
             results: dicts with ``intermediate``, ``target``, ``seed``, ``reason``, or texts); ``config`` (a text, or
             texts by name); ``source_language`` (a code, or codes by target); ``chance`` (score of the most frequent
-            class by target). Any other key is shown as it is.
+            class by target); ``axes`` (see :func:`~xmit.report.axes.plan_axes`; by default those of the plan in the
+            folder). Any other key is shown as it is.
 
     Returns:
         The path of the page.
@@ -43,6 +54,7 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
     Raises:
         StudyError: If there are no scores to report.
         MissingDependencyError: If jinja2 or matplotlib is not installed.
+        DataError: If a file of prediction rows is damaged.
     """
     info = dict(info or {})
     template = _template()
@@ -51,31 +63,45 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
         raise StudyError("there is no test score of any target to report: run the study first")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    missing = list(info.get("missing") or [])
-    options: dict[str, Any] = {"source_language": info.get("source_language") or "en", "missing": missing}
-    tables = list(all_tables(rows, **options))
-    by_name = {table.name: table for table in tables}
-    effect = by_name["effect"].frame if "effect" in by_name else pd.DataFrame()
-    languages = [table for table in tables if table.name.startswith("languages-")]
-    overview = plots.overview(rows, chance=info.get("chance"), **options)
+    every = study_options(folder, rows, info)
+    options = {key: every[key] for key in ("source_language", "missing")}
+    tables = {table.name: table for table in all_tables(rows, **every)}
+    summary, primary = tables["summary"].frame, tables["primary"].frame
+    named = _largest(primary)
+    parallel = list(parallel_answers(rows, Stored(folder, rows), named, options["source_language"]))
+
+    def overview(part: pd.DataFrame, missing: list[Any]) -> Figure:
+        return plots.overview(
+            part,
+            intermediates=[BASELINE, *named],
+            chance=info.get("chance"),
+            source_language=options["source_language"],
+            missing=missing,
+        )
+
+    whole = overview(rows, options["missing"])
     page = template.render(
         name=info.get("name") or ", ".join(sorted(set(rows["study"]) - {""})) or "study",
         date=str(info.get("date") or ""),
         facts=list(_facts(info)),
         configs=_named(info.get("config"), "study file"),
-        answer=sentences_of(by_name["summary"].frame, effect, options["source_language"]),
-        seeds=seeds_note(rows),
-        missing=_missing(rows, missing),
-        warnings=[*map(str, info.get("warnings") or []), *_warnings(by_name)],
-        matrices=list(_matrices(by_name["summary"].frame, effect)),
-        figures=_figures(rows, overview, [t.title for t in languages], options),
-        tables=by_name,
-        languages=languages,
+        answer=sentences_of(primary),
+        level=level_of(summary, options["source_language"]),
+        seeds=seeds_note(rows, primary),
+        missing=_missing(rows, every["missing"]),
+        warnings=[*map(str, info.get("warnings") or []), *_warnings(tables)],
+        matrices=list(matrices(summary, tables)),
+        figures=_figures(rows, tables, parallel, every["axes"], overview, options),
+        drawn=named,
+        tables=tables,
+        parallel=parallel,
         seconds=_seconds(info.get("cells")),
     )
-    write_tables(folder, tables)
+    write_tables(folder, tables.values())
+    for p in parallel:
+        write_text(folder / f"report-agreement-{p.file}.csv", p.frame.to_csv(index=False, lineterminator="\n"))
     for kind in ("png", "pdf"):
-        atomic_write(folder / f"report-overview.{kind}", partial(overview.savefig, format=kind, dpi=150))
+        atomic_write(folder / f"report-overview.{kind}", partial(whole.savefig, format=kind, dpi=150))
     path = folder / "report.html"
     write_text(path, page)
     return path
@@ -96,60 +122,60 @@ def _template() -> Template:
     return environment.get_template("template.html.j2")
 
 
-def _figures(rows: pd.DataFrame, overview: Figure, targets: list[str], options: dict[str, Any]) -> dict[str, Any]:
-    """The overview and, by target, scores by script and gains by resource class, as SVG that is safe in the page."""
+def _largest(primary: pd.DataFrame) -> list[str]:
+    """The intermediates that are drawn: those with the largest differences, the best first."""
+    if not len(primary):
+        return []
+    size = primary["low-resource"].fillna(primary["zero-shot"]).abs()
+    order = primary.loc[size.sort_values(ascending=False, kind="stable").index, "intermediate"]
+    kept = set(list(dict.fromkeys(order))[:DRAWN])
+    return [n for n in dict.fromkeys(primary["intermediate"]) if n in kept]
+
+
+def _figures(
+    rows: pd.DataFrame,
+    tables: Mapping[str, Shown],
+    parallel: list[Parallel],
+    axes: Axes,
+    overview: Callable[..., Figure],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The page's figures as SVG: one each, or a list of the overview's parts and of each target's agreement."""
     from markupsafe import Markup
 
-    def svg(figure: Any, name: str, title: str) -> Any:
+    def svg(figure: Figure, name: str, title: str) -> Any:
         # matplotlib escapes every text that it draws, so nothing but its own marks is markup
         return Markup(plots.to_svg(figure, name, title))
 
-    drawn: dict[str, Any] = {"overview": svg(overview, "overview", "Scores of every target in every language")}
-    for i, target in enumerate(targets):
-        dots = plots.language_dots(rows, target, by="script", **options)
-        gained = plots.gains(rows, target, **options)
-        drawn[target] = [
-            svg(dots, f"dots{i}", f"Scores of {target} by script"),
-            svg(gained, f"gains{i}", f"Gains on {target} over no intermediate training by resource class"),
-        ]
-    return drawn
+    targets = list(dict.fromkeys(main_scores(rows)["target"]))
+    parts = [targets[i : i + PANELS] for i in range(0, len(targets), PANELS)]
+    listed = [m for m in options["missing"] if not isinstance(m, str)]
 
+    def scores(part: list[str]) -> Figure:
+        here = [m for m in listed if m.get("target") in part]
+        return overview(rows[rows["target"].isin(part)], here)
 
-def _matrices(summary: pd.DataFrame, effect: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Intermediates by targets, one matrix for each study and encoder."""
-    for (study, encoder), part in summary.groupby(["study", "encoder"], sort=False):
-        units = list(part[UNIT].drop_duplicates().itertuples(index=False, name=None))
-        lines = []
-        for intermediate in dict.fromkeys(part["intermediate"]):
-            cells = [
-                selected(part, **dict(zip(UNIT, unit, strict=True)), intermediate=intermediate).iloc[0].to_dict()
-                for unit in units
-            ]
-            over_all = {"delta": "", "pairs": ""}
-            if len(effect) and intermediate != BASELINE:
-                found = selected(effect, study=study, encoder=encoder, intermediate=intermediate).iloc[0]
-                over_all = {
-                    "delta": signed(found["delta_low_resource"]),
-                    "pairs": count(int(found["n_pairs_low_resource"]), "pair"),
-                }
-            lines.append({"name": intermediate, "cells": [_matrix_cell(c) for c in cells], "all": over_all})
-        several = summary[["study", "encoder"]].drop_duplicates().shape[0] > 1
-        yield {"title": f"{study} · {encoder}" if several else "", "targets": [u[3] for u in units], "lines": lines}
-
-
-def _matrix_cell(cell: Mapping[Any, Any]) -> dict[str, Any]:
-    base = cell["intermediate"] == BASELINE
-    low = f" ({cell['n_low_resource']})" if cell["n_low_resource"] else ""
-    return {
-        "missing": not cell["n_seeds"],
-        "zero_shot": points(cell["zero_shot_mean"]),
-        "delta_zero_shot": "" if base else signed(cell["delta_zero_shot"]),
-        "low": points(cell["low_resource_mean"]) + low,
-        "delta_low": "" if base else signed(cell["delta_low_resource"]),
-        "seeds": count(int(cell["n_seeds"]), "seed")
-        + (f", missing {cell['missing_seeds']}" if cell["missing_seeds"] else ""),
-        "note": cell["note"],
+    drawn: dict[str, Any] = {
+        "overview": [
+            svg(scores(part), f"overview{i}", f"Scores in every language: {', '.join(part)}")
+            for i, part in enumerate(parts)
+        ],
+        "agreement": [
+            svg(charts.agreement(p.matrices, p.target), f"agreement{i}", f"Agreement of languages on {p.target}")
+            for i, p in enumerate(parallel)
+        ],
     }
+    primary = tables["primary"].frame
+    if primary["low-resource"].notna().any():
+        drawn["forest"] = svg(charts.forest(primary), "forest", "Difference in low-resource languages")
+    effects = tables["languages"].effects
+    if effects is not None and primary["zero-shot"].notna().any():
+        figure = charts.gain_by_pretraining(effects, primary)
+        drawn["pretraining"] = svg(figure, "pretraining", "Gain of each language against its pre-training text")
+    curves = size_curves(rows, axes, source_language=options["source_language"])
+    if curves:
+        drawn["sizes"] = svg(charts.size_plot(curves), "sizes", "Score by size of the intermediate training set")
+    return drawn
 
 
 def _missing(rows: pd.DataFrame, listed: list[Any]) -> list[str]:

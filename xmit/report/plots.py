@@ -43,6 +43,7 @@ MARKERS = ("^", "s", "D", "v", "P", "X", "<", ">")
 def overview(
     rows: pd.DataFrame,
     *,
+    intermediates: Sequence[str] | None = None,
     chance: Mapping[str, float] | None = None,
     source_language: SourceLanguage = "en",
     missing: Missing = (),
@@ -51,6 +52,7 @@ def overview(
 
     Args:
         rows: Tidy result rows.
+        intermediates: Which are drawn, all by default; more than six look alike.
         chance: By target, the score of always answering the most frequent class, drawn as a line.
         source_language: The language that was trained on; its baseline score is a dashed line.
         missing: Cells that the study lists as missing.
@@ -60,14 +62,16 @@ def overview(
     """
     scores = main_scores(checked(rows))
     cells = grid(scores, missing)
+    if intermediates is not None:
+        cells = cells[cells["intermediate"].isin(intermediates)]
     languages = by_resources(scores["language"])
     targets = list(dict.fromkeys(cells["target"]))
     styles = _styles(cells)
-    figure = _figure(max(7.0, 0.2 * len(languages) + 1), 0.9 + 2.3 * len(targets))
+    figure = new_figure(max(7.0, 0.2 * len(languages) + 1), 0.9 + 2.3 * len(targets))
     axes = figure.subplots(len(targets), 1, sharex=True, squeeze=False)[:, 0]
     at = {d.code: i for i, d in enumerate(languages)}
     for ax, target in zip(axes, targets, strict=True):
-        _clean(ax, "y")
+        clean(ax, "y")
         _bands(ax, languages)
         here = selected(cells, target=target)
         for i, cell in enumerate(here.to_dict("records")):
@@ -75,11 +79,11 @@ def overview(
             x = np.array([at[code] for code in found.index]) + _dodge(i, len(here))
             _draw(ax, x, found, styles[column_name(cell, cells)])
         _lines(ax, scores, target, source_of(source_language, target), chance)
-        ax.set_ylabel(f"{_plain(target)}\n{_plain(_metric(here))} in %", color=INK, fontsize=9)
+        ax.set_ylabel(f"{plain(target)}\n{plain(_metric(here))} in %", color=INK, fontsize=9)
         ax.set_ylim(bottom=0)
         ax.set_xlim(-0.7, len(languages) - 0.3)
     _name_classes(axes[0], languages)
-    axes[-1].set_xticks(range(len(languages)), [_plain(d.code) for d in languages], fontsize=7.5, color=INK)
+    axes[-1].set_xticks(range(len(languages)), [plain(d.code) for d in languages], fontsize=7.5, color=INK)
     sources = {source_of(source_language, t) for t in targets}
     for label, described in zip(axes[-1].get_xticklabels(), languages, strict=True):
         label.set_fontweight("bold" if described.code in sources else "normal")
@@ -116,9 +120,9 @@ def language_dots(
     scores, cells = _of_target(rows, target, missing)
     languages, groups = _grouped(scores["language"], by)
     styles = _styles(cells)
-    figure = _figure(6.2, 1.1 + 0.2 * len(languages))
+    figure = new_figure(6.2, 1.1 + 0.2 * len(languages))
     ax = figure.subplots()
-    _clean(ax, "x")
+    clean(ax, "x")
     at = {d.code: i for i, d in enumerate(languages)}
     for i, cell in enumerate(cells.to_dict("records")):
         found = _seeds(selected(scores, **{k: cell[k] for k in (*UNIT, "intermediate")}), "value")
@@ -126,7 +130,7 @@ def language_dots(
         _draw(ax, y, found, styles[column_name(cell, cells)], upright=False)
     _name_rows(ax, languages, groups, source_of(source_language, target))
     _say_no_score(ax, at, scores)
-    ax.set_xlabel(f"{_plain(target)}: {_plain(_metric(cells))} in %", color=INK, fontsize=9)
+    ax.set_xlabel(f"{plain(target)}: {plain(_metric(cells))} in %", color=INK, fontsize=9)
     _legend(figure, ax, styles)
     return figure
 
@@ -157,22 +161,22 @@ def gains(
     languages, groups = _grouped(scores["language"], by)
     styles = _styles(cells)
     trained = cells[cells["intermediate"] != BASELINE].to_dict("records")
-    figure = _figure(1.8 + max(2.2 * len(trained), 3), 1.1 + 0.2 * len(languages))
+    figure = new_figure(1.8 + max(2.2 * len(trained), 3), 1.1 + 0.2 * len(languages))
     axes = figure.subplots(1, max(len(trained), 1), sharey=True, sharex=True, squeeze=False)[0]
     at = {d.code: i for i, d in enumerate(languages)}
     for ax in axes:
-        _clean(ax, "x")
+        clean(ax, "x")
         ax.axvline(0, color=INK, linewidth=1)
     for ax, cell in zip(axes, trained, strict=False):
         part = _seeds(selected(found, **{k: cell[k] for k in (*UNIT, "intermediate")}), "delta")
         name = column_name(cell, cells)
         _draw(ax, np.array([at[code] for code in part.index]), part, styles[name], upright=False)
-        title = _plain(name) if len(part) else f"{_plain(name)}\n(nothing to compare)"
+        title = plain(name) if len(part) else f"{plain(name)}\n(nothing to compare)"
         ax.set_title(title, color=INK, fontsize=9)
         _say_no_score(ax, at, scores)
     for ax in axes:
         _name_rows(ax, languages, groups, source_of(source_language, target), names=ax is axes[0])
-    figure.supxlabel(f"{_plain(target)}: difference to no intermediate training, points", color=INK, fontsize=9)
+    figure.supxlabel(f"{plain(target)}: difference to no intermediate training, points", color=INK, fontsize=9)
     return figure
 
 
@@ -195,6 +199,7 @@ def to_svg(figure: Figure, prefix: str, title: str) -> str:
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"(\d\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", svg))
+    svg = re.sub(r"(?<=;base64,)[^\"]*", lambda found: found[0].replace(" ", ""), svg)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     # the page's font and its ink, which a dark page has light
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
@@ -208,7 +213,8 @@ def to_svg(figure: Figure, prefix: str, title: str) -> str:
 # -- parts of figures ------------------------------------------------------------------------------------------
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure that pyplot knows nothing of, in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -228,7 +234,7 @@ def _metric(cells: pd.DataFrame) -> str:
     return str(cells["metric"].iloc[0])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Names are no mathematics: matplotlib would read dollar signs as such."""
     return text.replace("$", r"\$")
 
@@ -270,7 +276,8 @@ def _draw(ax: Axes, at: Any, found: pd.DataFrame, style: Mapping[str, Any], upri
         ax.plot(*((where, score) if upright else (score, where)), **look)
 
 
-def _clean(ax: Axes, along: Literal["x", "y"]) -> None:
+def clean(ax: Axes, along: Literal["x", "y"]) -> None:
+    """Take away all lines but a faint grid."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GRID)
     ax.tick_params(colors=INK, labelsize=8, length=0)
@@ -340,7 +347,7 @@ def _name_rows(
             ax.axhline(i - 0.5, color=INK, linewidth=0.6)
     if not names:
         return
-    ax.set_yticks(range(len(languages)), [_plain(d.name) for d in languages], fontsize=8, color=INK)
+    ax.set_yticks(range(len(languages)), [plain(d.name) for d in languages], fontsize=8, color=INK)
     for label, described in zip(ax.get_yticklabels(), languages, strict=True):
         label.set_fontweight("bold" if described.code == source else "normal")
     for i, group in enumerate(groups):
@@ -363,8 +370,7 @@ def _say_no_score(ax: Axes, at: Mapping[str, int], scores: pd.DataFrame) -> None
 
 def _legend(figure: Figure, ax: Axes, styles: Mapping[str, Mapping[str, Any]]) -> None:
     handles = [
-        ax.plot([], [], linestyle="none", markersize=5, label=_plain(name), **style)[0]
-        for name, style in styles.items()
+        ax.plot([], [], linestyle="none", markersize=5, label=plain(name), **style)[0] for name, style in styles.items()
     ]
     # a letter takes about 6 points, the mark and the gap about 40
     room = int(72 * figure.get_figwidth() / (40 + 6 * max(map(len, styles))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Described:
     resource_class: int | None = None
     in_xlmr: bool = False
     known: bool = False
+    cc100_gib: float | None = None
 
     @property
     def latin(self) -> bool:
@@ -58,6 +60,7 @@ class Described:
         return self.script == "Latn"
 
 
+@functools.cache
 def describe(code: str) -> Described:
     """What is known of a language, without failing for the language of a plug-in task.
 
@@ -71,8 +74,13 @@ def describe(code: str) -> Described:
     except LanguageNotFoundError:
         return Described(code, code)
     return Described(
-        code, found.name, found.script, found.family, found.resource_class, bool(found.in_xlmr), known=True
+        code, found.name, found.script, found.family, found.resource_class, bool(found.in_xlmr), True, found.cc100_gib
     )
+
+
+def pretraining_size(code: str) -> float | None:
+    """GiB of a language's text that XLM-R was trained on; None where there was none or it is not known."""
+    return describe(code).cc100_gib
 
 
 def by_resources(codes: Iterable[str]) -> list[Described]:
@@ -179,6 +187,17 @@ def grid(scores: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
     return pd.DataFrame(table, columns=[*UNIT, "intermediate", "seeds", "missing_seeds", "why_missing"])
 
 
+def untrained(cells: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """The units whose baseline needs no training, so that its one seed stands beside every seed.
+
+    Args:
+        cells: Rows from :func:`grid`.
+    """
+    base = cells[cells["intermediate"] == BASELINE]
+    single = base[(base["seeds"].map(len) == 1) & (base["missing_seeds"].map(len) == 0)][UNIT]
+    return set(single.itertuples(index=False, name=None))
+
+
 def differences(scores: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Differences to the baseline in the same seed and language.
 
@@ -192,8 +211,7 @@ def differences(scores: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         ``scores`` of the other intermediates with the columns ``baseline`` and ``delta``, where both
         have a score.
     """
-    base = cells[cells["intermediate"] == BASELINE]
-    single = base[(base["seeds"].map(len) == 1) & (base["missing_seeds"].map(len) == 0)][UNIT]
+    single = pd.DataFrame(sorted(untrained(cells)), columns=UNIT, dtype=object)
     is_base = scores["intermediate"] == BASELINE
     baseline = scores[is_base][[*UNIT, "seed", "language", "value"]].rename(columns={"value": "baseline"})
     others = scores[~is_base].merge(single.assign(single=True), on=UNIT, how="left")

@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 
 from xmit.errors import TaskNotFoundError
+from xmit.report.effects import effect_table
 from xmit.report.evidence import consistency_table
 from xmit.report.rows import (
+    ALL,
     BASELINE,
     NAN,
     UNIT,
@@ -47,43 +49,66 @@ FIRST = ("Latn", "Latin", "seen")
 DELTA = "Δ "
 
 
-def summary_table(rows: pd.DataFrame, *, source_language: SourceLanguage = "en", missing: Missing = ()) -> pd.DataFrame:
+def summary_table(
+    rows: pd.DataFrame,
+    *,
+    source_language: SourceLanguage = "en",
+    missing: Missing = (),
+    found: pd.DataFrame | None = None,
+    consistent: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """One row for every target and intermediate, also for those without results.
 
     Args:
         rows: Tidy result rows.
         source_language: The language that was trained on.
         missing: Cells that the study lists as missing.
+        found: The differences from :func:`~xmit.report.effects.effect_table`, if they are there already; without item
+            scores otherwise.
+        consistent: The table from :func:`~xmit.report.evidence.consistency_table`, if it is there already.
 
     Returns:
         The columns of the unit, ``intermediate``, ``seeds``, ``missing_seeds``, ``n_seeds``; ``mean``,
         ``zero_shot_mean`` and ``low_resource_mean`` with ``n_languages``, ``n_zero_shot`` and ``n_low_resource``;
         ``worst``, ``worst_language``, ``source_score``, ``transfer_gap``; ``agreement`` (mean over languages of the
-        agreement with the source language) and ``fleiss_kappa``, ``collapse``; ``delta_mean``,
-        ``delta_zero_shot``, ``delta_low_resource`` to the baseline, ``n_delta_seeds``; ``mean_spread``,
-        ``delta_mean_spread`` and ``delta_low_resource_spread`` (highest minus lowest over seeds); ``note``.
+        agreement with the source language) and ``fleiss_kappa``, ``collapse``; ``delta_mean``, ``delta_zero_shot``,
+        ``delta_low_resource`` and ``delta_alpha`` (Krippendorff's α) to the baseline, each with ``…_low``, ``…_high``
+        and ``…_kind`` of its interval and ``…_spread`` (highest minus lowest over seeds), ``p_holm`` of
+        ``delta_zero_shot`` in its target's family, ``n_delta_seeds``; ``mean_spread``; ``note``.
     """
     rows = checked(rows)
     scores = main_scores(rows)
     cells = grid(scores, missing)
     gains = differences(scores, cells)
-    consistent = consistency_table(rows, source_language=source_language, missing=missing)
+    if found is None:
+        found = effect_table(rows, source_language=source_language, missing=missing)
+    changed = {
+        key: {line["scope"].removeprefix("target "): line for line in part.to_dict("records")}
+        for key, part in found[found["scope"].isin([f"target {scope}" for scope in GAINS])].groupby(
+            ["study", "encoder", "benchmark_version", "target", "intermediate"], sort=False
+        )
+    }
+    if consistent is None:
+        consistent = consistency_table(rows, source_language=source_language, missing=missing)
+    agreements = {tuple(line[k] for k in (*UNIT[:-1], "intermediate")): line for line in consistent.to_dict("records")}
     by_cell = dict(list(scores.groupby([*UNIT, "intermediate"])))
     gain_by_cell = dict(list(gains.groupby([*UNIT, "intermediate"])))
     table = []
     for cell in cells.to_dict("records"):
         key = tuple(cell[name] for name in (*UNIT, "intermediate"))
         source = source_of(source_language, str(cell["target"]))
-        found, gained = by_cell.get(key, scores.iloc[:0]), gain_by_cell.get(key, gains.iloc[:0])
-        agreeing = _consistency_of(consistent, cell)
-        notes = _notes(cell, found, gained, cells, source)
+        scored, gained = by_cell.get(key, scores.iloc[:0]), gain_by_cell.get(key, gains.iloc[:0])
+        apart = tuple(cell[name] for name in (*UNIT[:-1], "intermediate"))
+        agreed = agreements.get(apart, {})
+        agreeing = {name: agreed.get(name, NAN) for name in ("agreement", "fleiss_kappa", "collapse")}
+        notes = _notes(cell, scored, gained, cells, source)
         if agreeing["collapse"] == 1:
             notes.append("one class takes over 95 % of the answers in some language: consistency means little")
         table.append(
             {
                 **{str(k): cell[k] for k in (*UNIT, "intermediate")},
-                **_level(found, source),
-                **_gain(gained, source),
+                **_level(scored, source),
+                **_gain(changed.get(apart, {})),
                 **agreeing,
                 "seeds": numbers(cell["seeds"]),
                 "missing_seeds": numbers(cell["missing_seeds"]),
@@ -113,23 +138,21 @@ def _level(cell: pd.DataFrame, source: str) -> dict[str, Any]:
     }
 
 
-def _gain(cell: pd.DataFrame, source: str) -> dict[str, Any]:
-    """The differences of a cell to the baseline."""
-    s, seeds = summarise(over_seeds(cell, "delta"), source), each_seed(cell, "delta", source)
-    return {
-        "delta_mean": s["mean"],
-        "delta_zero_shot": s["zero_shot_mean"],
-        "delta_low_resource": s["low_resource_mean"],
-        "delta_mean_spread": spread(seeds, "mean"),
-        "delta_low_resource_spread": spread(seeds, "low_resource_mean"),
-        "n_delta_seeds": len(seeds),
-    }
+GAINS = {ALL: "mean", "zero-shot": "zero_shot", "low-resource": "low_resource", "alpha": "alpha"}
 
 
-def _consistency_of(table: pd.DataFrame, cell: Mapping[Any, Any]) -> dict[str, Any]:
-    same = selected(table, **{str(k): cell[k] for k in (*UNIT[:-1], "intermediate")})
-    found: Mapping[Any, Any] = same.iloc[0].to_dict() if len(same) else {}
-    return {name: found.get(name, NAN) for name in ("agreement", "fleiss_kappa", "collapse")}
+def _gain(lines: Mapping[str, Mapping[Any, Any]]) -> dict[str, Any]:
+    """The differences of a cell to the baseline, by scope."""
+    row: dict[str, Any] = {}
+    for scope, name in GAINS.items():
+        line = lines.get(scope, {})
+        row[f"delta_{name}"] = line.get("estimate", NAN)
+        row |= {f"delta_{name}_{k}": line.get(k, NAN) for k in ("low", "high")}
+        row[f"delta_{name}_kind"] = line.get("kind", "none")
+        seeds = line.get("seeds", ())
+        row[f"delta_{name}_spread"] = max(seeds) - min(seeds) if len(seeds) > 1 else NAN
+    zero_shot = lines.get("zero-shot", {})
+    return row | {"p_holm": zero_shot.get("p_holm", NAN), "n_delta_seeds": zero_shot.get("n_seeds", 0)}
 
 
 def _notes(
@@ -176,7 +199,7 @@ def language_table(
         missing: Cells that the study lists as missing; their columns are empty.
 
     Returns:
-        The columns ``language``, ``name``, ``script``, ``family``, ``resource_class``, ``in_xlmr``,
+        The columns ``language``, ``name``, ``script``, ``family``, ``resource_class``, ``in_xlmr``, ``cc100_gib``,
         ``is_source``, ``n`` (items), ``note`` (why a score is NaN), then each intermediate's score and, as
         ``Δ name``, its difference to the baseline; languages with the fewest resources first. With several
         studies or encoders there is one such column for each of them.
@@ -192,7 +215,7 @@ def language_table(
     cells = selected(grid(every, missing), target=target)
     gains = differences(scores, cells)
     languages = by_resources(scores["language"])
-    table = pd.DataFrame([_about(d) for d in languages], columns=["language", *_about(describe("en"))][1:])
+    table = pd.DataFrame([about_language(d) for d in languages], columns=list(about_language(describe("en"))))
     source = source_of(source_language, target)
     table["is_source"] = table["language"] == source
     table["n"] = table["language"].map(scores.groupby("language")["n"].max())
@@ -209,7 +232,8 @@ def language_table(
     return pd.concat([table, pd.DataFrame({**columns, **deltas}, dtype=float)], axis=1)
 
 
-def _about(described: Described) -> dict[str, Any]:
+def about_language(described: Described) -> dict[str, Any]:
+    """The columns that describe a language."""
     return {
         "language": described.code,
         "name": described.name,
@@ -217,6 +241,7 @@ def _about(described: Described) -> dict[str, Any]:
         "family": described.family,
         "resource_class": described.resource_class,
         "in_xlmr": described.in_xlmr if described.known else None,
+        "cc100_gib": described.cc100_gib,
     }
 
 

@@ -30,6 +30,7 @@ class Scored:
         ids: The items whose predictions can be compared over languages.
         answers: For each of them what was predicted, or ``right`` and ``wrong``.
         targets: For each of them the right one.
+        values: For each of them what the prediction is worth, 0 to 1, where predictions are not comparable themselves.
         remarks: What was odd.
     """
 
@@ -37,6 +38,7 @@ class Scored:
     ids: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -75,7 +77,7 @@ def accuracy(layout: Layout, pred: Items, gold: Items, language: str) -> Scored:
         raise DataError(f"{gold.path}:{line}: {value[:40]!r} is no right label of {layout.name}; {BLANKED}")
     remarks = _unknown_remarks(layout, pred, list(zip(pred.lines, pred.values, strict=True)))
     right = sum(p == g for p, g in zip(pred.values, gold.values, strict=True))
-    return Scored({"accuracy": 100 * right / len(pred.ids)}, gold.ids, pred.values, gold.values, remarks)
+    return Scored({"accuracy": 100 * right / len(pred.ids)}, gold.ids, pred.values, gold.values, remarks=remarks)
 
 
 def spans(layout: Layout, pred: Items, gold: Items, language: str) -> Scored:
@@ -138,13 +140,8 @@ def _answers(pred: Items, gold: Items, score: Callable[[dict[str, str], dict[str
     answers, remarks = _by_id(pred, gold)
     scores = score(answers, dict(zip(gold.ids, gold.values, strict=True)))
     metrics = {name: 100 * scores[name] for name in ("exact_match", "f1")}
-    # answers in different languages are never the same text: what is compared is whether they are right
-    exact = [_right(scores["per_item"][key]) if key in answers else "wrong" for key in gold.ids]
-    return Scored(metrics, gold.ids, exact, ["right"] * len(exact), remarks)
-
-
-def _right(item: Any) -> str:
-    return "right" if item["exact_match"] else "wrong"
+    # answers in different languages are never the same text: what is compared is how right they are
+    return Scored(metrics, gold.ids, values=[scores["per_item"][key]["f1"] for key in gold.ids], remarks=remarks)
 
 
 def squad(layout: Layout, pred: Items, gold: Items, language: str) -> Scored:
@@ -166,7 +163,7 @@ def _rankings(pred: Items, gold: Items, score: Callable[[dict[str, list[str]], d
     right = {key: {candidate.strip() for candidate in value} for key, value in zip(gold.ids, gold.values, strict=True)}
     ranked = {key: ranked.get(key, []) for key in gold.ids}
     first = ["right" if ranked[key][:1] and ranked[key][0] in right[key] else "wrong" for key in gold.ids]
-    return Scored({f"map@{TOP}": 100 * score(ranked, right)}, gold.ids, first, ["right"] * len(first), remarks)
+    return Scored({f"map@{TOP}": 100 * score(ranked, right)}, gold.ids, first, ["right"] * len(first), remarks=remarks)
 
 
 def mean_average_precision(layout: Layout, pred: Items, gold: Items, language: str) -> Scored:

@@ -163,8 +163,8 @@ def _summarise(layout: Layout, scored: dict[str, Scored]) -> dict[str, Any]:
 def _consistency(layout: Layout, scored: dict[str, Scored]) -> dict[str, Any]:
     """How alike the predictions of parallel examples are.
 
-    Of classification the labels are compared, of question answering whether the answer is an exact match, of LAReQA
-    whether the first candidate is right: texts of different languages are never the same.
+    Of classification the labels are compared, of question answering the F1 of each answer, of LAReQA whether the first
+    candidate is right: texts of different languages are never the same.
     """
     if not layout.parallel:
         return {"reason": f"the examples of {layout.name} are not translations of each other"}
@@ -177,15 +177,19 @@ def _consistency(layout: Layout, scored: dict[str, Scored]) -> dict[str, Any]:
     if lines and len(set(numbers.values())) > 1:  # ids are line numbers: of files of other lengths they mean nothing
         listed = ", ".join(f"{code} {number}" for code, number in numbers.items())
         return {"reason": f"the languages have different numbers of lines, so that none can be compared: {listed}"}
-    codes = {value: i for i, value in enumerate(sorted({v for s in scored.values() for v in (*s.answers, *s.targets)}))}
     metric = CrossLingualConsistency(pivot=SOURCE)
+    codes = {value: i for i, value in enumerate(sorted({v for s in scored.values() for v in (*s.answers, *s.targets)}))}
+    if layout.format == "answers":
+        for language, result in scored.items():
+            metric.update(torch.tensor(result.values, dtype=torch.float64), result.ids, language)
+        return {"unit": "F1", **metric.compute()}
     for language, result in scored.items():
         predicted, wanted = (
             torch.tensor([codes[value] for value in values], dtype=torch.int64)
             for values in (result.answers, result.targets)
         )
         metric.update(predicted, result.ids, language, wanted)
-    unit = "label" if lines else "exact match" if layout.format == "answers" else "first candidate right"
+    unit = "label" if lines else "first right"
     return {"unit": unit, **metric.compute(), "labels": list(codes)}
 
 

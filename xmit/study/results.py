@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ COLUMNS = (
     "language", "metric", "is_main", "value", "n", "reason",
 )  # fmt: skip
 """The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
+
+
+PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score")
+"""The columns of prediction rows; the mean of ``item_score`` over a language is its main score, where it is known."""
 
 
 @dataclass
@@ -74,7 +79,8 @@ def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | 
     """Write result rows and prediction rows as parquet, atomically."""
     atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
     if predictions is not None:
-        kept = predictions[["task", "language", "id", "prediction", "scores", "target"]]
+        known = predictions if "item_score" in predictions else predictions.assign(item_score=math.nan)
+        kept = known[list(PREDICTION_COLUMNS)]
         atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
 
 

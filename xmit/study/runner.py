@@ -216,14 +216,15 @@ def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def report_study(folder: Path, console: Console) -> None:
     """Write the report of a study and print its summary."""
-    from xmit.report import print_summary, write_report
+    from xmit.report import print_summary, study_options, write_report
 
     rows, info = study_rows(folder)
     if not (rows["role"] == "target").any():
         console.print("no target is scored yet, so there is nothing to report")
         return
     page = write_report(folder, rows, info)
-    print_summary(rows, console, source_language=info["source_language"], missing=info["missing"])
+    options = study_options(folder, rows, info)
+    print_summary(rows, console, **{k: options[k] for k in ("source_language", "missing", "items")})
     console.print(f"report: {page}", markup=False, highlight=False)
 
 

@@ -19,14 +19,16 @@ from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDa
 from xmit.languages import LANGUAGES
 from xmit.tasks.datamodule import TaskData
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
+from xmit.tasks.item_scores import unknown
 from xmit.tasks.metadata import ROLES, TaskMetadata
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+    from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-    from xmit.modules.vision import ImageSpec
+    from xmit.data.image_spec import ImageSpec
 
 __all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskData", "TaskMetadata"]
 
@@ -83,6 +85,8 @@ class Task(TaskData):
     """The published rows of each split under the arguments given; those of the metadata unless a task knows better."""
     tokens_per_example: ClassVar[int] = 48
     """About how many tokens an example has in all, for estimates of what a study costs."""
+    on_bad_image: Literal["refuse", "skip"] = "refuse"
+    """What becomes of an image that cannot be decoded; an argument of tasks with images."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
 
@@ -157,6 +161,14 @@ class Task(TaskData):
     @abstractmethod
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Score the prediction rows, every language apart."""
+
+    def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
+        """What each prediction row adds to its language's main score; the mean of a language's rows is that score.
+
+        NaN where a row is not scored, and throughout where the score is no sum over examples: then the report's
+        intervals do not cover the chance of the test examples.
+        """
+        return unknown(predictions)
 
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
         """All scores of a split: each language's, and the consistency over languages of parallel examples."""
@@ -294,6 +306,13 @@ class Task(TaskData):
                 raise ConfigError(f"task {self.name!r} has no tokenizer yet: call bind(tokenizer) first")
             self._examples[split] = self.encode(self.table(split))
         return self._examples[split]
+
+    def split_images(self, split: str) -> Sequence[Any]:
+        """All images of a split, row by row, for :meth:`~xmit.data.image_spec.ImageSpec.encode`; none by default.
+
+        Lazy: an image is read when it is asked for, and is not kept.
+        """
+        return ()
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Family checks beyond columns and ids, such as labels in range; raises :class:`DataError`."""

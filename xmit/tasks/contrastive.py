@@ -1,8 +1,8 @@
-"""Captions and what they say, matched in one space: with images, or with other texts as a control."""
+"""Captions and what they say, matched in one space."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,24 +10,24 @@ from torch import Tensor
 
 from xmit.data.batching import Ragged
 from xmit.data.tokens import tokenised
-from xmit.errors import ConfigError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.item_scores import accuracy_items, unknown
 from xmit.tasks.scoring import accuracy_scores
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 class ContrastiveTask(Task):
-    """Find the image (or text) a caption belongs to.
+    """Find the text a caption belongs to; for images see :class:`~xmit.tasks.image_matching.CaptionedImages`.
 
-    ``load_split`` returns ``id``, ``caption``, ``match`` (an image, or a text, as ``match_kind`` says) and
-    ``group``: items of one group belong to each other's captions too.
+    ``load_split`` returns ``id``, ``caption``, ``match`` and ``group``: items of one group belong to each other's
+    captions too.
     """
 
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "caption", "match")
-    match_kind: ClassVar[Literal["text", "image"]]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -38,25 +38,17 @@ class ContrastiveTask(Task):
         """A contrastive head."""
         return HeadSpec("contrastive")
 
+    def matches(self, table: datasets.Dataset) -> list[str]:
+        """The text of each row's match."""
+        return list(table["match"])
+
     def encode(self, table: datasets.Dataset) -> Examples:
-        """Tokenise the captions, and tokenise the matches or register their images."""
+        """Tokenise the captions and their matches."""
         groups: dict[str, int] = {}
-        text = {"caption": self._tokenize(list(table["caption"]))}
-        images = {}
-        if self.match_kind == "image":
-            if self.image_spec is None:
-                raise ConfigError(
-                    f"task {self.name!r} has images but the module has no vision tower: set model.vision.name"
-                )
-            images["match"] = self.image_spec.encode(list(table["match"]))
-            text["match"] = self._tokenize([""] * len(table))
-        else:
-            text["match"] = self._tokenize(list(table["match"]))
         return Examples(
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
-            text=text,
-            images=images,
+            text={"caption": self._tokenize(list(table["caption"])), "match": self._tokenize(self.matches(table))},
             labels=torch.tensor([groups.setdefault(g, len(groups)) for g in table["group"]]),
             extra={"groups": list(groups)},
         )
@@ -92,3 +84,7 @@ class ContrastiveTask(Task):
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Accuracy of the nearest caption."""
         return accuracy_scores(predictions)
+
+    def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
+        """Right or wrong."""
+        return accuracy_items(predictions) if self.metadata.main_score == "accuracy" else unknown(predictions)

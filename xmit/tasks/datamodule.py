@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from xmit.modules.vision import ImageSpec
+    from xmit.data.image_spec import ImageSpec
     from xmit.tasks.base import Task
 
 

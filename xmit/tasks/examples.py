@@ -61,7 +61,7 @@ class Examples:
         languages: The language of each example.
         text: Encoder inputs by side, one sequence an item; most tasks have the one side ``text``.
         labels: Label of each item ``(n,)``, or None.
-        images: Content keys of the images by side, one a item.
+        images: Content keys of each item's images by side, the same number for all items.
         extra: Whatever the family needs again when it decodes.
     """
 
@@ -69,7 +69,7 @@ class Examples:
     languages: list[str]
     text: dict[str, Ragged]
     labels: Tensor | None = None
-    images: dict[str, list[str]] = field(default_factory=dict)
+    images: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -14,12 +14,13 @@ from xmit.errors import ConfigError, check_choice
 from xmit.tasks.base import Task
 from xmit.tasks.datamodule import TaskData
 from xmit.tasks.examples import Batch
+from xmit.tasks.with_images import WithImages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xmit.data.batching import BatchStream, EvaluationStream
-    from xmit.modules.vision import ImageSpec
+    from xmit.data.image_spec import ImageSpec
 
 Sampling = Literal["proportional", "uniform", "temperature"]
 CAP = 2**17
@@ -161,6 +162,8 @@ class TaskMixture(TaskData):
         updates_per_epoch: Updates that make an epoch, by default Σ_m min(e_m, cap) / (batch size of m).
         data_dir: Of every task that has none of its own. A task with a ``source_language`` that only its files have
             needs its own.
+        images: ``real``, ``shuffled`` or ``none`` for every task with images, see
+            :class:`~xmit.tasks.with_images.WithImages`; as each says by default.
         num_workers: Worker processes that build batches.
     """
 
@@ -174,6 +177,7 @@ class TaskMixture(TaskData):
         weights: dict[str, float] | None = None,
         updates_per_epoch: int | None = None,
         data_dir: str | None = None,
+        images: Literal["real", "shuffled", "none"] | None = None,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
@@ -187,6 +191,9 @@ class TaskMixture(TaskData):
             if not task.trains:
                 raise ConfigError(f"mixture {name!r}: task {task.name!r} has nothing to train")
             task.data_dir = task.data_dir or data_dir
+            if images is not None and isinstance(task, WithImages):
+                check_choice("data.images", images, ("real", "shuffled", "none"))
+                task.images = images
         self.sampling, self.cap, self.temperature, self.weights = sampling, cap, temperature, weights
         self.updates_per_epoch = updates_per_epoch
         if updates_per_epoch is not None and updates_per_epoch < 1:

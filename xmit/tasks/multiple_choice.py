@@ -13,11 +13,13 @@ from torch import Tensor
 from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.item_scores import accuracy_items, unknown
 from xmit.tasks.scoring import accuracy_scores, majority_scores
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 class MultipleChoiceTask(Task):
@@ -107,6 +109,10 @@ class MultipleChoiceTask(Task):
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Accuracy of each language, and that of the most frequent position."""
         return accuracy_scores(predictions) + majority_scores(predictions)
+
+    def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
+        """Right or wrong."""
+        return accuracy_items(predictions) if self.metadata.main_score == "accuracy" else unknown(predictions)
 
 
 def choice_table(

@@ -16,6 +16,7 @@ from torch import Tensor
 from xmit.data.batching import Ragged
 from xmit.errors import ConfigError, DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.scoring import value_consistency
 from xmit.tasks.spans import answer_tokens, best_spans, cut, pair_template, spans_of, tokenize
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class QuestionAnsweringTask(Task):
             gold: All right answers to each question, by id; none where it is impossible to answer.
 
         Returns:
-            At least ``exact_match`` and ``f1``, each between 0 and 1.
+            At least ``exact_match`` and ``f1``, each between 0 and 1; as ``per_item`` the same of each question.
         """
 
     @property
@@ -267,7 +268,24 @@ class QuestionAnsweringTask(Task):
         """The ``metrics`` of one language from its prediction rows that have a target, see :meth:`score_answers`."""
         return self.score_answers(language, dict(zip(rows["id"], rows["prediction"], strict=True)), gold)
 
+    def item_scores(self, predictions: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """The main score of each answer, where :meth:`score_answers` gives it ``per_item`` and there is a target."""
+        out = np.full(len(predictions), np.nan)
+        known = predictions["target"].notna().to_numpy()
+        for language, rows in predictions.groupby("language", sort=False).indices.items():
+            kept = rows[known[rows]]
+            part = predictions.iloc[kept]
+            gold = {key: json.loads(target) for key, target in zip(part["id"], part["target"], strict=True)}
+            answers = dict(zip(part["id"], part["prediction"], strict=True))
+            per_item = self.score_answers(str(language), answers, gold).get("per_item", {}) if gold else {}
+            out[kept] = [per_item.get(key, {}).get(self.metadata.main_score, np.nan) for key in part["id"]]
+        return out
+
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
-        """The scores, without consistency over languages."""
-        # answers in two languages are never the same string: consistency of F1 per item comes with issue 6
-        return self.score(predictions)
+        """The scores, and of parallel examples how alike the answers score in all languages."""
+        scores = self.score(predictions)
+        if self.metadata.parallel and predictions["language"].nunique() > 1:
+            # answers in two languages are never the same string
+            worth = predictions["item_score"] if "item_score" in predictions else self.item_scores(predictions)
+            scores += value_consistency(predictions.assign(value=worth), self.source_language)
+        return scores

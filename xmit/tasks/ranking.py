@@ -22,6 +22,7 @@ from xmit.tasks.scoring import WHOLE, consistency_scores
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+    from numpy.typing import NDArray
 
 TOP = 20
 """How many candidates are ranked."""
@@ -230,6 +231,16 @@ class RankingTask(EmbeddingTask):
             for code, values in metric.compute().items()
             for name, value in values.items()
         ]
+
+    def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
+        """Average precision, or reciprocal rank, of each query whose right candidates are known."""
+        from xmit.metrics.retrieval import average_precision, reciprocal_rank
+
+        rule = {"map": average_precision, "mrr": reciprocal_rank}[self.rule]
+        rows = zip(predictions["prediction"], predictions["target"], strict=True)
+        return np.array(
+            [rule(json.loads(p), set(json.loads(g)), TOP) if isinstance(g, str) else np.nan for p, g in rows]
+        )
 
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
         """The scores, and where the examples are parallel how alike the languages find a right candidate first."""

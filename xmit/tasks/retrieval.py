@@ -14,6 +14,7 @@ from xmit.data.batching import Ragged
 from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.item_scores import accuracy_items, unknown
 from xmit.tasks.nearest import top_k
 from xmit.tasks.neighbours import margins
 from xmit.tasks.scoring import accuracy_scores
@@ -21,6 +22,7 @@ from xmit.tasks.scoring import accuracy_scores
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 class EmbeddingTask(Task):
@@ -170,3 +172,7 @@ class RetrievalTask(EmbeddingTask):
     def score(self, predictions: pd.DataFrame) -> list[Score]:
         """Accuracy of the nearest candidate."""
         return accuracy_scores(predictions)
+
+    def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
+        """Right or wrong."""
+        return accuracy_items(predictions) if self.metadata.main_score == "accuracy" else unknown(predictions)

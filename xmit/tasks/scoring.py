@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,7 +89,46 @@ def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
     known = None if (target == MISSING).any() else target
     metric = CrossLingualConsistency(pivot=pivot, **WHOLE)
     metric.update(prediction, list(predictions["id"]), list(predictions["language"]), known)
-    values = metric.compute()
+    return _consistency_rows(metric.compute(), pivot)
+
+
+def value_consistency(predictions: pd.DataFrame, pivot: str) -> list[Score]:
+    """Cross-lingual consistency of what the predictions of parallel examples are worth, as rows.
+
+    Args:
+        predictions: Rows with ``language``, ``id`` and ``value``, 0 to 1; those with NaN are left out.
+        pivot: The language that the others are compared with.
+    """
+    known = predictions[predictions["value"].notna()]
+    metric = CrossLingualConsistency(pivot=pivot, **WHOLE)
+    metric.update(torch.tensor(known["value"].to_numpy(np.float64)), list(known["id"]), list(known["language"]))
+    return _consistency_rows(metric.compute(), pivot) if len(known) else []
+
+
+def tag_consistency(predictions: pd.DataFrame, pivot: str, bio: bool) -> list[Score]:
+    """Overlap of the predicted tags of parallel sentences, as rows.
+
+    Args:
+        predictions: Rows with ``language``, ``id`` and ``prediction``, a list of tags.
+        pivot: The language that the others are compared with.
+        bio: Whether the tags mark entities: then those are compared by type, for a translation may have more words.
+    """
+    tags: list[list[str]] = list(predictions["prediction"])
+    if bio:
+        tags = [_entities(sentence) for sentence in tags]
+    metric = CrossLingualConsistency(pivot=pivot, **WHOLE)
+    metric.update(tags, list(predictions["id"]), list(predictions["language"]))
+    return _consistency_rows(metric.compute(), pivot)
+
+
+def _entities(tags: list[str]) -> list[str]:
+    """The type of each entity, in whatever BIO scheme."""
+    return [
+        tag[2:] for before, tag in pairwise(["O", *tags]) if tag != "O" and (tag[0] == "B" or before[2:] != tag[2:])
+    ]
+
+
+def _consistency_rows(values: dict[str, Any], pivot: str) -> list[Score]:
     n, reasons = int(values["n_common"]), values["reasons"]
     with_pivot = values["pairwise_n"].get(pivot, {})
     rows = []

@@ -18,7 +18,8 @@ from xmit.data.words import Windows, flatten_lists, split_sentences
 from xmit.errors import ConfigError, DataError
 from xmit.metrics.span_f1 import span_f1
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
-from xmit.tasks.scoring import MAJORITY
+from xmit.tasks.item_scores import span_f1_items, unknown
+from xmit.tasks.scoring import MAJORITY, tag_consistency
 
 if TYPE_CHECKING:
     import datasets
@@ -65,6 +66,8 @@ class TokenClassificationTask(Task):
     """
 
     label_names: ClassVar[tuple[str, ...]]
+    parallel_ids: ClassVar[str | None] = None
+    """How the ids begin of those sentences that are parallel, where not all are."""
     tokens_per_example: ClassVar[int] = 40
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
 
@@ -204,9 +207,19 @@ class TokenClassificationTask(Task):
                 scores.append(Score(str(language), metric, math.nan if reason else value, len(known), reason))
         return scores
 
+    def item_scores(self, predictions: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Each sentence's part in F1 of spans."""
+        return span_f1_items(predictions) if self.metadata.main_score == "f1" else unknown(predictions)
+
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
-        """All scores of a split; the tags of a sentence and its translation are no one label to compare."""
-        return self.score(predictions)
+        """The scores, and how alike the tags of a sentence and its translations are, where it has any."""
+        scores = self.score(predictions)
+        rows = predictions
+        if not self.metadata.parallel:
+            rows = rows[[self.parallel_ids is not None and i.startswith(self.parallel_ids) for i in rows["id"]]]
+        if rows["language"].nunique() > 1:
+            scores += tag_consistency(rows, self.source_language, bio=_are_bio(self.label_names))
+        return scores
 
 
 def word_scores(predictions: pd.DataFrame, wrong: str) -> list[Score]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from xmit.registry import register_task
 from xmit.tasks.base import TaskMetadata
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.embedded import digits_data
+from xmit.tasks.image_matching import CaptionedImages
 
 if TYPE_CHECKING:
     import datasets
@@ -30,6 +31,8 @@ _METADATA = TaskMetadata(
 class _Digits(ContrastiveTask):
     """Both tasks see the same captions in the same order, so equal updates see equal captions."""
 
+    with_images: ClassVar[bool]
+
     def load_split(self, split: str, language: str) -> datasets.Dataset:
         """Load one split.
 
@@ -41,9 +44,9 @@ class _Digits(ContrastiveTask):
         from PIL import Image
 
         pairs = digits_data.pairs(split)
-        features = {name: datasets.Value("string") for name in self.columns}
+        features = {name: datasets.Value("string") for name in ("id", "caption", "match", "group")}
         matches: list[str] | list[Image.Image] = [pair.numeral for pair in pairs]
-        if self.match_kind == "image":
+        if self.with_images:
             features["match"] = datasets.Image()
             matches = [Image.fromarray(digits_data.compose(pair.digits)) for pair in pairs]
         rows = {
@@ -56,11 +59,12 @@ class _Digits(ContrastiveTask):
 
 
 @register_task
-class DigitsImage(_Digits):
+class DigitsImage(CaptionedImages, _Digits):
     """Find the image a caption belongs to: ``twenty-three`` and two handwritten digits."""
 
     metadata: ClassVar[TaskMetadata] = _METADATA
-    match_kind: ClassVar[Literal["text", "image"]] = "image"
+    image_columns: ClassVar[tuple[str, ...]] = ("match",)
+    with_images = True
 
 
 @register_task
@@ -74,4 +78,4 @@ class DigitsText(_Digits):
         description="numerals and the number in English words, matched: the text-only control of digits_image",
         overlaps=("digits_image",),
     )
-    match_kind: ClassVar[Literal["text", "image"]] = "text"
+    with_images = False

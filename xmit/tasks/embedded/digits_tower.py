@@ -22,7 +22,8 @@ from torch import Tensor
 
 from xmit.data.features import cache_root
 from xmit.files import atomic_write
-from xmit.modules.vision import progress, untouched_globals
+from xmit.modules.vision import untouched_globals
+from xmit.progress import progress
 from xmit.tasks.embedded import digits_data
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ class SNLI(NLITask):
         license="CC BY-SA 4.0",
         citation="Bowman et al. 2015, A large annotated corpus for learning natural language inference, D15-1075",
         description="does a caption entail another (3 classes)",
-        overlaps=("anli_plus",),
+        overlaps=("anli_plus", "snli_ve", "xvnli", "flickr30k_itm", "image_mlm"),
         sizes={"train": 549_367, "validation": 9_842, "test": 9_824},
     )
 

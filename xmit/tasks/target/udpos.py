@@ -39,6 +39,7 @@ class UDPOS(TokenClassificationTask):
         sizes={"train": 21_253, "validation": 3_974},
     )
     label_names = UPOS
+    parallel_ids = "pud/"
 
     def __init__(self, version: Version = "xtreme-r", treebanks: list[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,0 +1,33 @@
+"""Progress of work that takes longer than a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+_PATIENCE = 3.0  # seconds before a progress bar shows
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr for work that takes longer than a moment; yields ``advance(done)``."""
+    from rich.console import Console
+    from rich.errors import LiveError
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True)
+    task, started = bar.add_task(description, total=total), time.monotonic()
+
+    def advance(done: int) -> None:
+        bar.update(task, completed=done)
+        if console.is_terminal and not bar.live.is_started and time.monotonic() - started > _PATIENCE:
+            with suppress(LiveError):  # the trainer's own bar is on
+                bar.start()
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
