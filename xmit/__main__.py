@@ -24,6 +24,7 @@ EXAMPLES = {
     "report": "python -m xmit report runs/demo --format markdown",
     "score": "python -m xmit score --predictions submission --labels labels --benchmark xtreme-r",
     "submission": "python -m xmit submission runs/xnli-s0 runs/udpos-s0 --output submission --labels labels",
+    "bench": "python -m xmit bench --quick --json bench.json --gate",
     "cache-features": "python -m xmit cache-features --config configs/intermediate/digits_image.yaml --dry-run",
     "export": "python -m xmit export runs/demo/digits_image-s0 --output my_encoder",
 }
@@ -123,6 +124,13 @@ def _submission(args: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(args: argparse.Namespace) -> int:
+    from xmit.bench.command import bench
+
+    suites = [name for name in (args.suite or "").split(",") if name]
+    return bench(suites, args.quick, args.json, args.compare, args.gate)
+
+
 def _cache_features(args: argparse.Namespace) -> int:
     from pathlib import Path
 
@@ -193,6 +201,12 @@ def build_parser() -> argparse.ArgumentParser:
     submission.add_argument("runs", nargs="+", metavar="RUN", help="folders of tested runs")
     submission.add_argument("--output", required=True, metavar="DIR", help="where to write the predictions")
     submission.add_argument("--labels", metavar="DIR", help="where to write the right answers, for score")
+    bench = add("bench", "time this library beside its peers' recipes on this machine, as ratios", _bench)
+    bench.add_argument("--suite", metavar="S", help="some suites only, such as batching,optim (all)")
+    bench.add_argument("--quick", action="store_true", help="fewer rounds and examples: under ten minutes on two cores")
+    bench.add_argument("--json", metavar="FILE", help="write the ratios here")
+    bench.add_argument("--compare", metavar="FILE", help="show an older file's ratios beside")
+    bench.add_argument("--gate", action="store_true", help="exit with 1 where a ratio or an equality check is missed")
     features = add(
         "cache-features", "compute the vision features of a run or a study once; safe to kill and run again",
         _cache_features,

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-import torch
+
+from xmit.hardware import computes_bf16
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true"]
 
 
 def fast_precision() -> Literal["bf16-mixed", "32-true"]:
     """``bf16-mixed`` where the hardware computes in bf16, else ``32-true``."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "32-true"
-    return "bf16-mixed" if "avx512_bf16" in flags or "amx_bf16" in flags else "32-true"
+    return "bf16-mixed" if computes_bf16() else "32-true"
 
 
 class Trainer(pl.Trainer):

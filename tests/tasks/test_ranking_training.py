@@ -208,7 +208,8 @@ def test_training_lowers_the_loss_and_lifts_retrieval(tmp_path, tiny_encoder):
     for part in ("train", "dev"):
         write(tmp_path / f"wikipedia_pairs-{part}.jsonl", "".join(rows))
     seed_everything(0)
-    task = MewsliX(data_dir=str(tmp_path), languages=["de"], batch_size=12, scale=20.0)
+    # at this rate the outcome hangs on rounding and on the seed, so everything is fixed
+    task = MewsliX(data_dir=str(tmp_path), languages=["de"], batch_size=12, scale=20.0, batching="padded")
     module = MultimodalModule(encoder=tiny_encoder, learning_rate=1e-2, dropout=0.0, warmup=0.1)
     losses = []
 

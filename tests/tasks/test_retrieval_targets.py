@@ -12,7 +12,7 @@ from retrieval_tools import corpora, decoded, from_folder, hub, write
 
 from xmit.errors import ConfigError, DataError
 from xmit.modules.encoders import load_tokenizer
-from xmit.tasks.neighbours import best_threshold, margins, mine, top_k
+from xmit.tasks.neighbours import best_threshold, margins, mine
 from xmit.tasks.target import BUCC2018, Tatoeba
 from xmit.tasks.target import tatoeba as tatoeba_module
 
@@ -32,19 +32,6 @@ def unit(rows):
 
 
 # -- neighbours ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("chunk", [1, 50, 2**25])
-def test_top_k_is_exact_and_takes_the_first_of_equals(monkeypatch, chunk, rng):
-    monkeypatch.setattr("xmit.tasks.neighbours._CHUNK", chunk)
-    for _ in range(20):
-        # small whole numbers: many exact ties
-        queries, candidates = (torch.as_tensor(rng.integers(-1, 2, (9, 3)), dtype=torch.float32) for _ in "qc")
-        scores, places = top_k(queries, candidates, 4)
-        full = (queries @ candidates.T).numpy()
-        assert places.numpy().tolist() == np.argsort(-full, axis=1, kind="stable")[:, :4].tolist()
-        assert torch.equal(scores, torch.as_tensor(full).gather(1, places))
-    assert top_k(queries, candidates[:2], 4)[1].shape == (9, 2)
 
 
 def test_margins_by_hand():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-Batching = Literal["padded", "grouped"]
+Batching = Literal["packed", "grouped", "padded"]
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,25 @@ class Ragged:
     Args:
         flat: All token ids, one sequence behind the other, ``(total,)`` int32.
         offsets: Where each sequence begins, and the end of the last, ``(n + 1,)`` int64.
+        used: The different token ids, rising, where they are known already.
     """
 
     flat: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
+    used: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def from_lists(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
         """Pack lists of token ids."""
         lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        flat = np.fromiter((t for s in sequences for t in s), dtype=np.int32, count=int(offsets[-1]))
+        flat = np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=int(offsets[-1]))
         return cls(flat, offsets)
+
+    def joined(self, other: Ragged) -> Ragged:
+        """These sequences, and those of another behind them."""
+        offsets = np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]])
+        return Ragged(np.concatenate([self.flat, other.flat]), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -42,6 +50,11 @@ class Ragged:
     def lengths(self) -> npt.NDArray[np.int64]:
         """The length of each sequence in tokens, ``(n,)``."""
         return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The different token ids, rising."""
+        return np.flatnonzero(np.bincount(self.flat)) if self.used is None else self.used
 
     def pad(self, indices: Sequence[int], pad_id: int) -> dict[str, Tensor]:
         """Pad some sequences to the longest of them.
@@ -54,7 +67,7 @@ class Ragged:
             ``input_ids`` and ``attention_mask``, both ``(len(indices), longest)`` int64, padded on the right.
         """
         rows = np.asarray(indices, dtype=np.int64)
-        lengths = self.lengths[rows]
+        lengths = self.offsets[rows + 1] - self.offsets[rows]  # of these alone, however many there are
         mask = np.arange(int(lengths.max(initial=0)))[None, :] < lengths[:, None]
         ids = np.full(mask.shape, pad_id, dtype=np.int64)
         take = (self.offsets[rows][:, None] + np.arange(mask.shape[1])[None, :])[mask]
@@ -122,8 +135,9 @@ class TrainingBatches(Sampler[list[int]]):
     Args:
         lengths: The length of each example in tokens, ``(n,)``.
         batch_size: Examples per update and process.
-        batching: ``padded`` draws batches at random, as the literature does; ``grouped`` draws examples of
-            like length together, which saves padding but changes the make-up of batches.
+        batching: ``packed`` and ``padded`` draw the same batches, at random as the literature does; ``packed`` then
+            computes on no padding. ``grouped`` draws examples of like length together, which saves padding but
+            changes the make-up of batches.
         seed: With the epoch it fixes the order.
         drop_last: Leave out a last batch that is not full; never the only one.
     """
@@ -132,7 +146,7 @@ class TrainingBatches(Sampler[list[int]]):
         self,
         lengths: npt.NDArray[np.int64],
         batch_size: int,
-        batching: Batching = "padded",
+        batching: Batching = "packed",
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from xmit.data.batching import Ragged
 from xmit.data.readers import read_conll, read_lines
 from xmit.data.text import AGAIN, fail
+from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 
 if TYPE_CHECKING:
@@ -153,9 +154,14 @@ def check_tags(path: Path, tags: Sequence[Sequence[str]], names: Sequence[str], 
 
 def _pieces(words: list[str], tokenizer: PreTrainedTokenizerBase, most: int) -> Ragged:
     """The subwords of each word; one unknown one where there are none, or more than fit."""
-    ids = tokenizer([[word] for word in words], is_split_into_words=True, add_special_tokens=False)["input_ids"]
-    unknown = [int(tokenizer.unk_token_id)]
-    return Ragged.from_lists([word if 0 < len(word) <= most else unknown for word in ids])
+    settings = {"is_split_into_words": True, "add_special_tokens": False}
+
+    def pieces(words: list[str]) -> list[list[int]]:
+        ids = tokenizer([[word] for word in words], **settings)["input_ids"]
+        unknown = [int(tokenizer.unk_token_id)]
+        return [word if 0 < len(word) <= most else unknown for word in ids]
+
+    return tokenised(tokenizer, words, pieces, most=most, **settings)
 
 
 def _starts(sizes: Ints, lengths: Ints, most: int) -> npt.NDArray[np.bool_]:

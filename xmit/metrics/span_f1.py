@@ -36,10 +36,13 @@ from xmit.errors import MetricError
 Mode = Literal["official", "lenient", "strict"]
 Tags = Sequence[Sequence[str]]
 Ints = NDArray[np.int64]
+Masks = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
 
 COUNTS = ("matched", "predicted", "gold", "correct", "tokens")
 """Columns of :func:`span_counts`: chunks found rightly, predicted, in gold; tokens with the right tag, tokens."""
 
+_SMALL = 254
+"""So many tags, and the ``O`` between sentences and no tag, fit in a byte."""
 _LETTERS = "BIOES."
 _OTHER, _O = len(_LETTERS), _LETTERS.index("O")
 
@@ -87,7 +90,11 @@ def span_f1(pred: Tags, gold: Tags, mode: Mode = "official") -> dict[str, float]
         >>> [span_f1([["I-PER", "O"]], [["B-PER", "O"]], mode)["f1"] for mode in ("official", "lenient", "strict")]
         [1.0, 1.0, 0.0]
     """
-    return span_scores(span_counts(pred, gold, mode).sum(0))
+    lengths, masks = _read(pred, gold, mode)
+    tokens = int(lengths.sum())
+    between = len(masks[-1]) - tokens if len(lengths) else 0  # the "O"s between sentences are right, and no tokens
+    matched, predicted, wanted, correct = (int(np.count_nonzero(mask)) for mask in masks)
+    return span_scores([matched, predicted, wanted, correct - between, tokens])
 
 
 def token_accuracy(pred: Tags, gold: Tags) -> float:
@@ -133,18 +140,20 @@ def span_counts(pred: Tags, gold: Tags, mode: Mode = "official") -> Ints:
         array([[0, 1, 1, 1, 2],
                [0, 0, 0, 1, 1]])
     """
+    lengths, masks = _read(pred, gold, mode)
+    return _per_sentence(masks, lengths)
+
+
+def _read(pred: Tags, gold: Tags, mode: Mode) -> tuple[Ints, Masks]:
+    """Tokens of each sentence, and :func:`_found`."""
     lengths = _same_lengths(pred, gold)
-    code = _Codes()
-    flat = [_codes(list(chain.from_iterable(side)), code) for side in (pred, gold)]
-    return _count(flat[0], flat[1], lengths, list(code), mode)
+    code: Codes = {}
+    flat = [_codes(side, code) for side in (pred, gold)]
+    return lengths, _found(flat[0], flat[1], lengths, list(code), mode)
 
 
-class _Codes(dict[str, int]):
-    """Numbers tags as they come."""
-
-    def __missing__(self, tag: str) -> int:
-        self[tag] = len(self)
-        return self[tag]
+Codes = dict[str, str]
+"""Numbers of tags, each written as the character of that code, which joins fast."""
 
 
 def _same_lengths(pred: Tags, gold: Tags) -> Ints:
@@ -159,17 +168,54 @@ def _same_lengths(pred: Tags, gold: Tags) -> Ints:
     return np.array(here, dtype=np.int64)
 
 
-def _codes(flat: list[str], code: _Codes) -> Ints:
+def _codes(sentences: Tags, code: Codes) -> Ints:
+    """The codes of all tokens, one behind the other; tags that are new get a number."""
+    flat = tuple(chain.from_iterable(sentences))
     try:
-        # one C call for all tokens takes half the time of a loop; it gives no tuple for a single one
-        found = itemgetter(*flat)(code) if len(flat) > 1 else [code[tag] for tag in flat]
+        found = _written(flat, code)
+        if found is None:
+            for tag in set(flat).difference(code):
+                code[tag] = chr(len(code))
+            found = _written(flat, code)
+        assert found is not None
     except TypeError as error:
         raise MetricError(f"tags must be strings: {error}") from None
-    return np.frombuffer(bytes(found), np.uint8) if len(code) <= 256 else np.array(found, np.int64)
+    if len(code) <= _SMALL:
+        return np.frombuffer(found.encode("latin-1"), np.uint8)
+    return np.frombuffer(found.encode("utf-32-le", "surrogatepass"), np.int32)
 
 
-def _count(pred: Ints, gold: Ints, lengths: Ints, tags: Sequence[str], mode: Mode, alone: bool = False) -> Ints:
-    """:func:`span_counts` of flat codes into ``tags``.
+def _written(flat: tuple[str, ...], code: Codes) -> str | None:
+    """The tokens' codes as text; None where a tag has none."""
+    try:
+        # one C call for all tokens takes half the time of a loop; for a single one it gives no tuple, but joins too
+        return "".join(itemgetter(*flat)(code)) if flat else ""
+    except KeyError:
+        return None
+
+
+def _look_up(table: NDArray[Any], index: NDArray[Any]) -> NDArray[Any]:
+    """``table[index]``; with bytes, as a translation of text, which is many times faster."""
+    if index.dtype != np.uint8:
+        return table.take(index)
+    whole = table.astype(np.uint8).tobytes().ljust(256, b"\0")
+    found = np.frombuffer(index.tobytes().translate(whole), np.uint8)
+    return found.view(np.bool_) if table.dtype == np.bool_ else found
+
+
+def _per_sentence(masks: Masks, lengths: Ints) -> Ints:
+    """:func:`span_counts` from :func:`_found`."""
+    if not len(lengths):
+        return np.zeros((0, len(COUNTS)), dtype=np.int64)
+    # an end is at the latest the "O" after the sentence, so it lies in the stretch of its sentence
+    opening = np.concatenate([np.zeros(1, dtype=np.int64), (lengths + 1).cumsum()[:-1]])
+    columns = [np.add.reduceat(mask, opening, dtype=np.int64) for mask in masks]
+    columns[-1] -= 1  # the "O"
+    return np.stack([*columns, lengths], axis=1)
+
+
+def _found(pred: Ints, gold: Ints, lengths: Ints, tags: Sequence[str], mode: Mode, alone: bool = False) -> Masks:
+    """Where chunks end that are right, predicted, and in gold, and where a tag is right.
 
     Args:
         pred: Code of each predicted tag.
@@ -179,10 +225,14 @@ def _count(pred: Ints, gold: Ints, lengths: Ints, tags: Sequence[str], mode: Mod
         mode: See :func:`span_f1`.
         alone: Let no sentence see the one before, which it does in ``official`` mode if its first tag starts no
             chunk though it is no ``O`` (``X-O`` or a full stop: no tag set has these).
+
+    Returns:
+        Four masks over all tokens with an ``O`` after each sentence, ``(tokens + sentences,)``.
     """
     size = len(pred) + len(lengths)
-    if not len(lengths):
-        return np.zeros((0, len(COUNTS)), dtype=np.int64)
+    if not size:
+        none = np.zeros(0, dtype=np.bool_)
+        return none, none, none, none
     letter, kind = _read_tags(tags, mode)
     closing = lengths.cumsum() + np.arange(len(lengths))  # one "O" is put after each sentence, as seqeval does
     opening = closing - lengths
@@ -190,23 +240,20 @@ def _count(pred: Ints, gold: Ints, lengths: Ints, tags: Sequence[str], mode: Mod
     inside[closing] = False
     sides, codes = [], []
     for flat in (pred, gold):
-        padded = np.full(size, len(tags), dtype=np.int32)
+        padded = np.full(size, len(tags), dtype=np.uint8 if len(tags) <= _SMALL else np.int32)
         padded[inside] = flat
         codes.append(padded)
-        kinds = kind.take(padded)
-        before = np.concatenate([kind[-1:] if mode == "official" and not alone else kind[-2:-1], kinds[:-1]])
-        end, begin = (_strict_chunks if mode == "strict" else _chunks)(letter.take(padded), kinds != before)
+        kinds = _look_up(kind, padded)
+        before = _shifted(kinds, kind[-1] if mode == "official" and not alone else kind[-2])
+        end, begin = (_strict_chunks if mode == "strict" else _chunks)(_look_up(letter, padded), kinds != before)
         sides.append((end, begin if not alone else np.maximum(begin, np.repeat(opening, lengths + 1)), kinds))
     (end, begin, kinds), (wanted, gold_begin, gold_kinds) = sides
     matched = end & wanted
     matched[1:] &= ((begin == gold_begin) & (kinds == gold_kinds))[:-1]
-    # an end is at the latest the "O" after the sentence, so it lies in the stretch of its sentence
-    columns = [np.add.reduceat(mask, opening, dtype=np.int64) for mask in (matched, end, wanted, codes[0] == codes[1])]
-    columns[-1] -= 1  # the "O"
-    return np.stack([*columns, lengths], axis=1)
+    return matched, end, wanted, codes[0] == codes[1]
 
 
-def _read_tags(tags: Sequence[str], mode: Mode) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+def _read_tags(tags: Sequence[str], mode: Mode) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Prefix letter and type of each tag as numbers, then those of the ``O`` between sentences and of no tag."""
     if mode not in ("official", "lenient", "strict"):
         raise MetricError(f"mode must be 'official', 'lenient' or 'strict', not {mode!r}")
@@ -224,10 +271,10 @@ def _read_tags(tags: Sequence[str], mode: Mode) -> tuple[NDArray[np.int8], NDArr
         letters.append(_LETTERS.find(tag[0]) % (_OTHER + 1))  # -1, not found, is the last: any other letter
     number: dict[str, int] = {}
     codes = [number.setdefault(kind, len(number)) for kind in [*kinds, ""]]
-    return np.array(letters, dtype=np.int8), np.array(codes, dtype=np.int32)
+    return np.array(letters, dtype=np.uint8), np.array(codes, dtype=np.int32)
 
 
-def _chunks(letter: NDArray[np.int8], changed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+def _chunks(letter: NDArray[np.uint8], changed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Where a chunk has just ended, and, for each place, where the last chunk up to it started.
 
     A chunk runs from the last start before its end, even where tags of no known scheme end more chunks than they
@@ -237,20 +284,29 @@ def _chunks(letter: NDArray[np.int8], changed: NDArray[np.bool_]) -> tuple[NDArr
         letter: Prefix letters, shape ``(places,)``.
         changed: Where the type is not that of the place before.
     """
-    before = np.concatenate([[_O], letter[:-1]]).astype(np.int8)
-    pair = before * np.int8(_OTHER + 1) + letter
-    end = _END.take(pair) | (_TYPED.take(before) & changed)
-    start = _START.take(pair) | (_TYPED.take(letter) & changed)
+    before = _shifted(letter, _O)
+    pair = before * np.uint8(_OTHER + 1) + letter
+    end = _look_up(_END.ravel(), pair) | (_look_up(_TYPED, before) & changed)
+    start = _look_up(_START.ravel(), pair) | (_look_up(_TYPED, letter) & changed)
     return end, _last(start)
 
 
-def _strict_chunks(letter: NDArray[np.int8], changed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+def _strict_chunks(
+    letter: NDArray[np.uint8], changed: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """:func:`_chunks` where only ``B`` starts a chunk and only ``I`` of its type goes on with it."""
-    before = np.concatenate([[_O], letter[:-1]]).astype(np.int8)
+    before = _shifted(letter, _O)
     fresh = (letter != _LETTERS.index("I")) | (before == _O) | changed
     begin = _last(fresh)
     opened = letter[np.concatenate([[0], begin[:-1]])] == _LETTERS.index("B")
     return fresh & (before != _O) & opened, begin
+
+
+def _shifted(values: NDArray[Any], first: int) -> NDArray[Any]:
+    """What stands before each place."""
+    before = np.empty_like(values)
+    before[0], before[1:] = first, values[:-1]
+    return before
 
 
 def _last(start: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -321,9 +377,9 @@ class LanguageSpanF1(Metric):
             raise MetricError("preds and target must both be tensors or both be lists of tags")
         else:
             lengths = _same_lengths(preds, target)
-            code = _Codes()
-            here, there = (_codes(list(chain.from_iterable(side)), code) for side in (preds, target))
-            counts = _count(here, there, lengths, list(code), self.mode, alone=True)
+            code: Codes = {}
+            here, there = (_codes(side, code) for side in (preds, target))
+            counts = _per_sentence(_found(here, there, lengths, list(code), self.mode, alone=True), lengths)
         index = torch.as_tensor(language, dtype=torch.int64, device=self.counts.device)
         if index.shape != (len(counts),):
             raise MetricError(f"language must have shape ({len(counts)},), got {tuple(index.shape)}")
@@ -344,7 +400,8 @@ class LanguageSpanF1(Metric):
         for values in (here, there):
             if len(values) and not 0 <= values.min() <= values.max() < len(self.labels):
                 raise MetricError(f"numbers of tags must lie in 0 … {len(self.labels) - 1}")
-        return _count(here, there, real.sum(1), self.labels, self.mode, alone=True)
+        lengths = real.sum(1)
+        return _per_sentence(_found(here, there, lengths, self.labels, self.mode, alone=True), lengths)
 
     def compute(self) -> dict[str, dict[str, float]]:
         """Scores per language, over all processes."""

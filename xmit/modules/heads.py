@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,9 @@ class Head(nn.Module, ABC):
         hidden_size: Width of the encoder.
         n_layers: Depth of the encoder.
     """
+
+    shares_words: ClassVar[bool] = False
+    """Whether it computes with the encoder's word embeddings, so that every row of them gets a gradient."""
 
     def __init__(self, hidden_size: int, n_layers: int) -> None:
         super().__init__()

@@ -39,6 +39,8 @@ class MaskedLMHead(Head):
         n_layers: Depth of the encoder.
     """
 
+    shares_words = True
+
     def __init__(self, hidden_size: int, n_layers: int) -> None:
         super().__init__(hidden_size, n_layers)
         self.dense = nn.Linear(hidden_size, hidden_size)

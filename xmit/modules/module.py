@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from transformers.optimization import get_scheduler
 
 from xmit.data.image_spec import ImageSpec
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
+from xmit.modules import packing
+from xmit.modules.compact_embedding import follow_decay
+from xmit.modules.compacting import CompactModule
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
-from xmit.modules.resuming import ResumableModule
 from xmit.modules.vision import VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Score, Task
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformers import PreTrainedTokenizerBase, XLMRobertaModel
+    from transformers import PreTrainedTokenizerBase
 
 MAIN_SCORE = "main_score"
 """What checkpoints are chosen by: the mean over tasks of the source language's main score."""
 
 
-class MultimodalModule(ResumableModule):
+class MultimodalModule(CompactModule):
     """Trains and scores any tasks on one text encoder.
 
     It never asks which data set it sees: the datamodule's tasks name their heads, decode and score.
@@ -48,8 +51,13 @@ class MultimodalModule(ResumableModule):
         weight_decay: AdamW's, not for biases and layer norms.
         warmup: Share of the updates in which the learning rate rises.
         schedule: How it goes on from there.
-        embedding: ``frozen`` leaves the word embeddings as they are, most of a small encoder's parameters.
+        embedding: ``compact`` trains the rows of the word embeddings that training and source validation use, the
+            others only decay: the same outcome as ``full``, which is taken instead where a head shares the matrix
+            (masked LM). ``frozen`` leaves it as it is.
         dropout: Dropout in the encoder; its config's by default.
+        checkpointing: Keep no activations within the encoder's layers but compute them again in the backward pass:
+            a third more time for a fraction of the memory.
+        compile: Compile the encoder's layers (``torch.compile``); on CUDA only, on the CPU it is slower.
     """
 
     def __init__(
@@ -63,11 +71,13 @@ class MultimodalModule(ResumableModule):
         weight_decay: float = 0.0,
         warmup: float = 0.1,
         schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear",
-        embedding: Literal["full", "frozen"] = "full",
+        embedding: Literal["full", "compact", "frozen"] = "compact",
         dropout: float | None = None,
+        checkpointing: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
-        check_choice("model.embedding", embedding, ("full", "frozen"))
+        check_choice("model.embedding", embedding, ("full", "compact", "frozen"))
         check_choice("model.schedule", schedule, ("linear", "cosine", "constant_with_warmup"))
         for name, value, most in (("learning_rate", learning_rate, math.inf), ("warmup", warmup, 1.0)):
             # a notebook's "1e-4" is a string, whatever the annotation says
@@ -82,7 +92,7 @@ class MultimodalModule(ResumableModule):
         self.hparams["fusion"] = asdict(fusion) if fusion else None
         self.vision, self.fusion_config = vision, fusion
         self.image_spec = ImageSpec(vision) if vision else None
-        self.text_encoder: XLMRobertaModel | None = None
+        self.text_encoder = None
         self.fusion: Fusion | None = None
         self.heads = nn.ModuleDict()
         self.stores = nn.ModuleDict()
@@ -128,8 +138,11 @@ class MultimodalModule(ResumableModule):
         if self._trainer is None:
             return  # load_from_checkpoint: the heads come with the checkpoint
         specs = self.trainer.datamodule.head_specs()  # type: ignore[attr-defined]
+        self._restore_embedding()
         if specs != self._specs:
             self._build_heads(specs)
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._shrink_embedding()
 
     def _build_encoder(self) -> None:
         encoder = load_text_encoder(self.encoder_source)
@@ -140,6 +153,11 @@ class MultimodalModule(ResumableModule):
         encoder.train().requires_grad_(True)  # from_pretrained gives eval mode, that is no dropout
         if self.hparams["embedding"] == "frozen":
             encoder.embeddings.word_embeddings.requires_grad_(False)
+        if self.hparams["checkpointing"]:
+            encoder.activation_checkpointing_enable({"use_reentrant": False})
+        if self.hparams["compile"] and torch.cuda.is_available():
+            for block in encoder.encoder.layer:
+                block.compile(dynamic=True)
         self.text_encoder = encoder
         if self.image_spec is not None:
             self.fusion = load_fusion(self.fusion_config, self.image_spec, encoder, self.hparams["init_from"])
@@ -160,21 +178,25 @@ class MultimodalModule(ResumableModule):
         """Encode one side of a batch.
 
         Args:
-            side: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``.
+            side: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``, and ``lengths``,
+                tokens on the host, if padding is not to be computed on.
             layer: Which hidden state, 0 being the embeddings; the last by default.
 
         Returns:
             The hidden states ``(B, N + L, H)``, after ``N`` visual tokens where the fusion puts them before the text.
         """
         assert self.text_encoder is not None
-        deep = layer is not None and layer != self.text_encoder.config.num_hidden_layers
         inputs, visual = self.encoder_inputs(side)
-        output = self.text_encoder(**inputs, output_hidden_states=deep)
-        hidden = output.hidden_states[layer] if deep else output.last_hidden_state
+        mask = inputs["attention_mask"]
+        n_visual = mask.shape[1] - side["input_ids"].shape[1]
+        lengths: Sequence[int] | None = side.get("lengths")  # type: ignore[assignment]
+        if "encoder_hidden_states" in inputs:
+            lengths = None  # the layers that look at images want them item by item
+        lengths = lengths and [n_visual + length for length in lengths]
+        hidden = packing.encode(self.text_encoder, lengths, layer, **inputs)
         if visual is not None and self.fusion is not None:
             hidden = self.fusion.join(hidden, visual)
-        mask = inputs["attention_mask"]
-        return Encoded(hidden, mask, mask.shape[1] - side["input_ids"].shape[1])
+        return Encoded(hidden, mask, n_visual)
 
     def encoder_inputs(self, side: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
         """What the text encoder is called with for one side of a batch, and its visual tokens if it has images.
@@ -241,6 +263,8 @@ class MultimodalModule(ResumableModule):
         optimizer = torch.optim.AdamW(
             [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], fused=True
         )
+        if self._compact is not None:
+            follow_decay(self._compact, optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = get_scheduler(self.hparams["schedule"], optimizer, math.ceil(self.hparams["warmup"] * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -36,14 +36,14 @@ __all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskData"
 class _Batches(Dataset[Batch]):
     """Hands lists of item numbers to the task's collate: batches are built whole, not item by item."""
 
-    def __init__(self, task: Task, examples: Examples) -> None:
-        self.task, self.examples = task, examples
+    def __init__(self, task: Task, split: str) -> None:
+        self.task, self.split, self.examples = task, split, task.examples(split)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, items: Any) -> Batch:
-        return self.task.collate(self.examples, items)
+        return self.task.batch(self.split, items)
 
 
 def _draw(table: datasets.Dataset, n: int, seed: int) -> datasets.Dataset:
@@ -67,7 +67,8 @@ class Task(TaskData):
         validation_file: The same for validation.
         batch_size: Examples per update and process.
         max_length: The most tokens of an input; longer ones are cut.
-        batching: How training batches are drawn, see :class:`~xmit.data.batching.TrainingBatches`.
+        batching: How training batches are drawn and computed on, see
+            :class:`~xmit.data.batching.TrainingBatches`. All three give a batch the same loss.
         eval_tokens: The most tokens, padding included, of a batch that is scored; by default 16,384 on a GPU
             and 1,024 on the CPU, whose caches hold no more.
         train_examples: Train on this many examples, drawn once by the seed; all by default.
@@ -98,7 +99,7 @@ class Task(TaskData):
         validation_file: str | None = None,
         batch_size: int = 32,
         max_length: int = 128,
-        batching: Batching = "padded",
+        batching: Batching = "packed",
         eval_tokens: int | None = None,
         train_examples: int | None = None,
         validation_examples: int | None = None,
@@ -370,6 +371,15 @@ class Task(TaskData):
             batch["labels"] = examples.labels[torch.as_tensor(items)]
         return batch
 
+    def batch(self, split: str, items: Sequence[int]) -> Batch:
+        """Build the batch of some items of a split; a packed one says on the host how long its sequences are."""
+        batch = self.collate(self.examples(split), items)
+        if split == "train" and self.batching == "packed":
+            for side in batch.values():
+                if isinstance(side, dict) and "attention_mask" in side:
+                    side["lengths"] = side["attention_mask"].sum(1).tolist()
+        return batch
+
     def train_batches(self, drop_last: bool = False) -> BatchStream:
         """The training split's batches.
 
@@ -382,11 +392,11 @@ class Task(TaskData):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random batches of the training split."""
-        return self.loader(_Batches(self, self.examples("train")), self.train_batches(), training=True)
+        return self.loader(_Batches(self, "train"), self.train_batches(), training=True)
 
     def evaluation_loader(self, split: str) -> DataLoader[Batch]:
         """A split of all its languages in one stream, longest batches first."""
-        return self.loader(_Batches(self, self.examples(split)), self.evaluation_batches(split))
+        return self.loader(_Batches(self, split), self.evaluation_batches(split))
 
     def evaluation_batches(self, split: str) -> EvaluationStream:
         """A split's batches for scoring."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmit.data.batching import Ragged
+from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
@@ -74,11 +74,11 @@ class SequenceClassificationTask(Task):
         """Tokenise the one or two segments together."""
         assert self.tokenizer is not None
         segments = [list(table[column]) for column in self.text_columns]
-        ids = self.tokenizer(*segments, truncation=True, max_length=self.max_length)["input_ids"]
+        ids = tokenised(self.tokenizer, tuple(segments), truncation=True, max_length=self.max_length)
         return Examples(
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
-            text={"text": Ragged.from_lists(ids)},
+            text={"text": ids},
             labels=torch.tensor(table["label"]),
         )
 

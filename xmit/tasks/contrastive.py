@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xmit.data.batching import Ragged
+from xmit.data.tokens import tokenised
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
 from xmit.tasks.scoring import accuracy_scores
@@ -54,7 +55,7 @@ class ContrastiveTask(Task):
 
     def _tokenize(self, texts: list[str]) -> Ragged:
         assert self.tokenizer is not None
-        return Ragged.from_lists(self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"])
+        return tokenised(self.tokenizer, texts, truncation=True, max_length=self.max_length)
 
     def decode(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The vectors of both sides."""

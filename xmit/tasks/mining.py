@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from xmit.data.batching import Ragged
 from xmit.errors import DataError
 from xmit.tasks.base import Examples, Score
 from xmit.tasks.neighbours import best_threshold, mine
@@ -94,7 +93,7 @@ class BitextMiningTask(EmbeddingTask):
         return Examples(
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
-            text={"text": Ragged.from_lists(self.tokenize(items))},
+            text={"text": self.tokenize(items)},
             extra={"corpora": corpora, "gold": gold},
         )
 

@@ -143,7 +143,7 @@ class _MixedBatch(Dataset[Batch]):
 
     def __getitem__(self, which: Any) -> Batch:
         name, items = which
-        return self.tasks[name].collate(self.tasks[name].examples(self.split), items)
+        return self.tasks[name].batch(self.split, items)
 
 
 class TaskMixture(TaskData):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmit.data.batching import Ragged
+from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
@@ -66,8 +66,8 @@ class MultipleChoiceTask(Task):
         for k in range(self.num_choices):
             pairs = [(c, own[k]) if k < len(own) else ("", "") for c, own in zip(contexts, choices, strict=True)]
             first, second = [p[0] for p in pairs], [p[1] for p in pairs]
-            ids = self.tokenizer(first, second, truncation=True, max_length=self.max_length)["input_ids"]
-            text[f"choice_{k}"] = Ragged.from_lists(ids)
+            settings = {"truncation": True, "max_length": self.max_length}
+            text[f"choice_{k}"] = tokenised(self.tokenizer, (first, second), **settings)
         return Examples(
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),

@@ -1,4 +1,4 @@
-"""Nearest neighbours by exact search, the ratio margin, and mining of translations: what retrieval stands on."""
+"""The ratio margin of nearest neighbours, and mining of translations: what retrieval stands on."""
 
 from __future__ import annotations
 
@@ -9,41 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from xmit.tasks.nearest import Found, top_k_both
+
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
-
-_CHUNK = 2**25
-"""Similarities that are held at a time."""
-
-
-def top_k(queries: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The nearest candidates by dot product, all compared, none approximated.
-
-    Args:
-        queries: Vectors ``(N, H)``, of length 1 for cosine.
-        candidates: Vectors ``(M, H)``.
-        k: How many; all ``M`` where there are fewer.
-
-    Returns:
-        Similarities and places ``(N, k)``, best first; of equal ones the first candidate comes first.
-    """
-    k = min(k, len(candidates))
-    parts = []
-    step = max(1, _CHUNK // max(1, len(candidates)))
-    for start in range(0, len(queries), step):
-        scores = queries[start : start + step] @ candidates.T
-        best, places = scores.topk(k)
-        # topk is free to choose among equals; where it had a choice, a stable sort decides
-        tied = ((scores >= best[:, -1:]).sum(1) > k).nonzero().flatten()
-        if len(tied):
-            ordered, order = scores[tied].sort(dim=1, descending=True, stable=True)
-            best[tied], places[tied] = ordered[:, :k], order[:, :k]
-        places, order = places.sort(dim=1)
-        best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
-        parts.append((best, places.gather(1, order)))
-    if not parts:
-        return queries.new_empty(0, k), torch.empty(0, k, dtype=torch.int64)
-    return torch.cat([best for best, _ in parts]), torch.cat([places for _, places in parts])
 
 
 def margins(queries: Tensor, candidates: Tensor, k: int = 4) -> tuple[Tensor, Tensor]:
@@ -60,9 +29,13 @@ def margins(queries: Tensor, candidates: Tensor, k: int = 4) -> tuple[Tensor, Te
     Returns:
         Margins and places ``(N, k)``, in the order of similarity.
     """
-    forward, places = top_k(queries, candidates, k)
-    backward, _ = top_k(candidates, queries, k)
-    return forward / ((forward.mean(1, keepdim=True) + backward.mean(1)[places]) / 2), places
+    return _margins(*top_k_both(queries, candidates, k))
+
+
+def _margins(found: Found, back: Found) -> Found:
+    """The margins of one direction, given the neighbours in both."""
+    scores, places = found
+    return scores / ((scores.mean(1, keepdim=True) + back[0].mean(1)[places]) / 2), places
 
 
 def mine(source: Tensor, target: Tensor, k: int = 4) -> tuple[Places, Floats]:
@@ -80,10 +53,10 @@ def mine(source: Tensor, target: Tensor, k: int = 4) -> tuple[Places, Floats]:
         Pairs ``(P, 2)`` of places, and their margins ``(P,)``, falling.
     """
     proposals = []
-    for queries, candidates, turn in ((source, target, False), (target, source, True)):
-        scores, places = margins(queries, candidates, k)
+    there, back = top_k_both(source, target, k)
+    for (scores, places), turn in ((_margins(there, back), False), (_margins(back, there), True)):
         best, choice = scores.max(1)
-        both = torch.stack([torch.arange(len(queries)), places.gather(1, choice[:, None]).flatten()], 1)
+        both = torch.stack([torch.arange(len(scores)), places.gather(1, choice[:, None]).flatten()], 1)
         proposals.append((both.flip(1) if turn else both, best))
     pairs: Places = torch.cat([both for both, _ in proposals]).numpy()
     values: Floats = torch.cat([best for _, best in proposals]).double().numpy()

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmit.data.batching import Ragged
 from xmit.data.sources import found_files
 from xmit.errors import ConfigError, DataError, check_choice
 from xmit.tasks.base import Examples, HeadSpec, Score
-from xmit.tasks.neighbours import top_k
+from xmit.tasks.nearest import top_k
 from xmit.tasks.retrieval import EmbeddingTask
 from xmit.tasks.scoring import WHOLE, consistency_scores
 
@@ -165,8 +164,8 @@ class RankingTask(EmbeddingTask):
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
             text={
-                "query": Ragged.from_lists(self.tokenize(table["query"], self.max_query_length)),
-                "candidate": Ragged.from_lists(self.tokenize(candidates)),
+                "query": self.tokenize(table["query"], self.max_query_length),
+                "candidate": self.tokenize(candidates),
             },
             labels=torch.tensor([numbers.setdefault(text, len(numbers)) for text in candidates]),
         )
@@ -183,11 +182,11 @@ class RankingTask(EmbeddingTask):
             for name, asked, texts in (("candidate", False, known.values()), ("query", True, table["query"]))
         }
         ids = self.tokenize(text for asked, text in items if not asked)
-        ids += self.tokenize((text for asked, text in items if asked), self.max_query_length)
+        ids = ids.joined(self.tokenize((text for asked, text in items if asked), self.max_query_length))
         return Examples(
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
-            text={"text": Ragged.from_lists(ids)},
+            text={"text": ids},
             extra=sides | {"names": list(known), "targets": list(table["targets"])},
         )
 

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xmit.data.batching import Ragged
+from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
-from xmit.tasks.neighbours import margins, top_k
+from xmit.tasks.nearest import top_k
+from xmit.tasks.neighbours import margins
 from xmit.tasks.scoring import accuracy_scores
 
 if TYPE_CHECKING:
@@ -57,12 +59,11 @@ class EmbeddingTask(Task):
         """The vectors as they are."""
         return {"item": batch["item"], "vector": outputs["vector"]}
 
-    def tokenize(self, texts: Iterable[str], max_length: int | None = None) -> list[list[int]]:
+    def tokenize(self, texts: Iterable[str], max_length: int | None = None) -> Ragged:
         """Token ids of texts, cut at ``max_length``, the task's own by default."""
         assert self.tokenizer is not None
         length = max_length or self.max_length
-        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
-        return ids
+        return tokenised(self.tokenizer, texts, truncation=True, max_length=length)
 
     def vectors(self, decoded: dict[str, Tensor]) -> Tensor:
         """The vectors ``(N, H)`` in the order of the items."""
@@ -127,7 +128,7 @@ class RetrievalTask(EmbeddingTask):
         return Examples(
             ids=[str(i) for i in table["id"]],
             languages=list(table["language"]),
-            text={"text": Ragged.from_lists(self.tokenize(items))},
+            text={"text": self.tokenize(items)},
             extra=sides | answers,
         )
 

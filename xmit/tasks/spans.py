@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xmit.data.tokens import tokenised
+
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
@@ -26,14 +28,21 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> tuple[list
     Returns:
         Token ids of each text ``(n,)``, and the characters that each token covers ``(n, 2)``, from and up to.
     """
-    ids: list[Int32s] = []
-    offsets: list[Int32s] = []
-    for at in range(0, len(texts), 1000):  # offsets as Python tuples are big: a part at a time
-        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        part = tokenizer(texts[at : at + 1000], **options)
-        ids += [np.asarray(one, dtype=np.int32) for one in part["input_ids"]]
-        offsets += [np.asarray(one, dtype=np.int32).reshape(-1, 2) for one in part["offset_mapping"]]
-    return ids, offsets
+    options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+
+    def ids_and_offsets(texts: list[str]) -> list[Int32s]:
+        found: list[Int32s] = []
+        for at in range(0, len(texts), 1000):  # offsets as Python tuples are big: a part at a time
+            part = tokenizer(texts[at : at + 1000], **options)
+            for ids, offsets in zip(part["input_ids"], part["offset_mapping"], strict=True):
+                found.append(np.concatenate([np.asarray(ids, np.int32), np.asarray(offsets, np.int32).ravel()]))
+        return found
+
+    both = tokenised(tokenizer, texts, ids_and_offsets, **options)  # of a text of n tokens n ids, then n pairs
+    parts = [both.flat[start:stop] for start, stop in zip(both.offsets[:-1], both.offsets[1:], strict=True)]
+    sizes = [len(part) // 3 for part in parts]
+    ids = [part[:size] for part, size in zip(parts, sizes, strict=True)]
+    return ids, [part[size:].reshape(-1, 2) for part, size in zip(parts, sizes, strict=True)]
 
 
 def pair_template(tokenizer: PreTrainedTokenizerBase) -> list[Int32s]:

@@ -1,0 +1,161 @@
+"""Packed batches against transformers' own padded ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mix_tasks import Vowels
+from transformers import XLMRobertaConfig, XLMRobertaModel
+
+from xmit import MultimodalModule
+from xmit.modules import packing
+from xmit.modules.encoders import load_tokenizer
+from xmit.modules.fusion import FusionConfig, build_fusion
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    """A random encoder of a small vocabulary, whose states differ by position and by neighbour."""
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=99, hidden_size=24, num_hidden_layers=3, num_attention_heads=2, intermediate_size=48,
+        max_position_embeddings=80, type_vocab_size=1, pad_token_id=1, initializer_range=0.4,
+    )  # fmt: skip
+    return XLMRobertaModel(config, add_pooling_layer=False).eval()
+
+
+def padded_batch(lengths, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]
+    ids = torch.randint(3, 99, mask.shape, generator=generator)
+    return {"input_ids": ids.masked_fill(~mask, 1), "attention_mask": mask.long()}
+
+
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=24), st.sampled_from([None, 0, 1, 3]))
+@settings(max_examples=25, deadline=None)
+@torch.no_grad()
+def test_packed_states_are_the_padded_model_s(encoder, lengths, layer):
+    side = padded_batch(lengths)
+    encoder.set_attn_implementation("eager")
+    own = encoder(**side, output_hidden_states=True)
+    expected = own.last_hidden_state if layer is None else own.hidden_states[layer]
+    hidden = packing.encode(encoder, lengths, layer, **side)
+    real = side["attention_mask"].bool()
+    torch.testing.assert_close(hidden[real], expected[real], atol=1e-5, rtol=1e-5)
+    assert not hidden[~real].any()
+
+
+@torch.no_grad()
+def test_no_sequence_sees_another(encoder):
+    lengths = [7, 30, 12, 30, 3, 19]
+    side = padded_batch(lengths)
+    before = packing.encode(encoder, lengths, **side)
+    side["input_ids"][2, :12] = torch.randint(3, 99, (12,))
+    after = packing.encode(encoder, lengths, **side)
+    assert not torch.equal(after[2, :12], before[2, :12])
+    others = [0, 1, 3, 4, 5]
+    assert torch.equal(after[others], before[others])
+
+
+def test_padded_batches_go_on_as_they_were(encoder):
+    side = padded_batch([5, 9, 2])
+    encoder.set_attn_implementation("sdpa")
+    own = encoder(**side).last_hidden_state
+    packing.encode(encoder, [5, 9, 2], **side)
+    assert encoder.config._attn_implementation == packing.NAME
+    assert torch.equal(packing.encode(encoder, None, **side), own)
+
+
+def test_a_saved_encoder_knows_nothing_of_packing(encoder, tmp_path):
+    packing.encode(encoder, [5], **padded_batch([5]))
+    encoder.save_pretrained(tmp_path)
+    assert packing.NAME not in (tmp_path / "config.json").read_text()
+
+
+@pytest.mark.parametrize("visual", [None, "prefix", "cross_attention", "late"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_gradients_are_the_padded_batch_s(visual, precision, tiny_encoder):
+    module = MultimodalModule(encoder=tiny_encoder, dropout=0.0)
+    module._build_encoder()
+    torch.manual_seed(1)
+    texts = ["Habari", "ein etwas längerer Satz mit vielen Wörtern", "good", "no", "wir gehen heute ins Kino " * 4]
+    side = dict(load_tokenizer(tiny_encoder)(texts, padding=True, return_tensors="pt"))
+    lengths = side["attention_mask"].sum(1).tolist()
+    if visual:
+        config = FusionConfig(kind=visual, every=1 if visual == "cross_attention" else None)
+        module.fusion = build_fusion(config, 6, 5, module.text_encoder)
+        for layer in getattr(module.fusion, "layers", []):
+            torch.nn.init.ones_(layer.gates)
+        side["image"] = torch.randn(5, 5, 6)
+    weights = torch.randn(16)
+    found = []
+    for extra in ({}, {"lengths": lengths}):
+        module.zero_grad()
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            encoded = module.encode({**side, **extra})
+        loss = (encoded.hidden[encoded.mask.bool()].float() @ weights).pow(2).mean() + encoded.pool("cls").sum()
+        loss.backward()
+        gradients = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+        found.append((loss.detach(), gradients))
+    tolerance = {"atol": 1e-5, "rtol": 1e-5} if precision == torch.float32 else {"atol": 0.05, "rtol": 0.05}
+    torch.testing.assert_close(*found, **tolerance)
+
+
+def test_packed_grouped_and_padded_give_a_batch_the_same_loss(tiny_encoder):
+    module = MultimodalModule(encoder=tiny_encoder, dropout=0.0)
+    module._build_encoder()
+    losses = {}
+    for batching in ("packed", "grouped", "padded"):
+        task = Vowels(batch_size=8, batching=batching)
+        task.bind(load_tokenizer(tiny_encoder))
+        if not module.heads:
+            module._build_heads(task.head_specs())
+            module.heads.eval()
+        batch = task.batch("train", [3, 1, 30, 7, 22])
+        assert ("lengths" in batch["text"]) == (batching == "packed")
+        losses[batching] = module(batch)["loss"].item()
+    assert losses["packed"] == pytest.approx(losses["padded"], abs=1e-5)
+    assert losses["grouped"] == losses["padded"]
+    scored = Vowels(batch_size=8)
+    scored.bind(load_tokenizer(tiny_encoder))
+    assert "lengths" not in scored.batch("test", [0, 1])["text"]  # a sorted stream has next to no padding
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_activation_checkpointing_changes_nothing(packed, tiny_encoder):
+    found = []
+    side = dict(load_tokenizer(tiny_encoder)(["Habari ya asubuhi", "good"], padding=True, return_tensors="pt"))
+    if packed:
+        side["lengths"] = side["attention_mask"].sum(1).tolist()
+    for checkpointing in (False, True):
+        module = MultimodalModule(encoder=tiny_encoder, checkpointing=checkpointing, dropout=0.3)
+        module._build_encoder()
+        torch.manual_seed(5)
+        seen = []
+        module.text_encoder.encoder.layer[0].attention.self.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        module.encode(side).hidden.pow(2).sum().backward()
+        assert len(seen) == 1 + checkpointing
+        found.append([p.grad for p in module.parameters() if p.grad is not None])
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_packed_on_a_gpu(encoder, dropout):
+    lengths = [7, 30, 12, 64, 3, 19]
+    side = {name: value.cuda() for name, value in padded_batch(lengths).items()}
+    model = encoder.cuda()
+    with torch.autocast("cuda", torch.bfloat16), torch.no_grad():
+        hidden = packing.encode(model, lengths, **side)
+    real = side["attention_mask"].bool()
+    with torch.no_grad():
+        expected = packing.encode(model, None, **side)
+    torch.testing.assert_close(hidden.float()[real], expected[real], atol=0.1, rtol=0.1)
+    for layer in model.encoder.layer:
+        layer.attention.self.dropout.p = dropout
+    with torch.autocast("cuda", torch.bfloat16):
+        packing.encode(model.train(), lengths, **side).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    encoder.cpu().eval()

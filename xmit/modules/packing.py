@@ -1,0 +1,223 @@
+"""Packed batches: the sequences of a batch one behind the other, without padding, through the stock encoder.
+
+The encoder computes on ``(1, T, H)``, T being the real tokens of the batch; only attention must know where a sequence
+ends. It is told through transformers' attention interface: the function registered here is SDPA for padded batches, and
+for packed ones attends within each sequence alone. Heads get padded hidden states back, so they see no difference.
+
+Positions are the padded batch's own, which begin at ``pad_token_id + 1``. transformers' ``sdpa`` and ``eager`` would
+attend across packed sequences without a word, see ``docs/performance.md``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+if TYPE_CHECKING:
+    from transformers import XLMRobertaModel
+
+NAME = "xmit_packed"
+"""The attention implementation's name in transformers' registry."""
+_GROUPS = 4
+"""Into how many groups of like length a batch is padded for attention; more cost calls, fewer cost padding."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Some sequences of like length, padded for attention alone.
+
+    Args:
+        places: Where each token goes in the padded group ``(tokens,)``.
+        mask: True where there is a token ``(n, 1, 1, width)``; None where none is missing.
+        n: How many sequences.
+        width: The longest.
+        tokens: How many tokens in all.
+    """
+
+    places: Tensor
+    mask: Tensor | None
+    n: int
+    width: int
+    tokens: int
+
+
+class Packing:
+    """Where the sequences of a packed batch lie.
+
+    They are packed by falling length, so that those of like length lie together.
+
+    Args:
+        lengths: Tokens of each sequence of the padded batch, on the host ``(B,)``.
+        width: The width of the padded batch.
+        device: Where the batch is.
+    """
+
+    def __init__(self, lengths: Sequence[int], width: int, device: torch.device) -> None:
+        sizes = np.asarray(lengths, dtype=np.int64)
+        self.order = np.argsort(-sizes, kind="stable")
+        self.sizes, self.device, self.shape = sizes[self.order], device, (len(sizes), width)
+        self.max_length = int(self.sizes[0])
+        self.index = self._send(_places(self.sizes, self.order * width))
+
+    def _send(self, array: Any) -> Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+    @cached_property
+    def cu_seqlens(self) -> Tensor:
+        """Where each sequence begins, and the end of the last, ``(B + 1,)`` int32."""
+        return self._send(np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int32))
+
+    @cached_property
+    def groups(self) -> list[_Group]:
+        """The sequences in groups of like length."""
+        groups = []
+        for sizes in np.array_split(self.sizes, min(_GROUPS, -(-len(self.sizes) // 4))):
+            width = int(sizes[0])
+            mask = np.arange(width)[None, :] < sizes[:, None]
+            places = _places(sizes, np.arange(len(sizes)) * width)
+            full = bool(mask.all())
+            groups.append(
+                _Group(
+                    self._send(places), None if full else self._send(mask[:, None, None, :]), len(sizes), width,
+                    len(places),
+                )
+            )  # fmt: skip
+        return groups
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """``(B, L, …)`` to ``(1, T, …)``."""
+        return padded.flatten(0, 1).index_select(0, self.index).unsqueeze(0)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """``(1, T, H)`` to ``(B, L, H)``, zero where there is no token."""
+        n, width = self.shape
+        padded = packed.new_zeros(n * width, packed.shape[-1]).index_copy_(0, self.index, packed[0])
+        return padded.view(n, width, -1)
+
+
+def _places(sizes: Any, starts: Any) -> Any:
+    """Consecutive places of sequences that begin at ``starts``, one sequence behind the other, int64."""
+    before = np.cumsum(sizes) - sizes
+    return np.arange(int(sizes.sum()), dtype=np.int64) + np.repeat(starts - before, sizes)
+
+
+@lru_cache(maxsize=1)
+def flash_installed() -> bool:
+    """Whether the package flash-attn is there."""
+    return importlib.util.find_spec("flash_attn") is not None
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    packing: Packing | None = None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """SDPA of a padded batch, or attention within each sequence of a packed one.
+
+    Args:
+        module: The attention layer.
+        query: ``(B, heads, L, d)``; ``(1, heads, T, d)`` if packed.
+        key: The like.
+        value: The like.
+        attention_mask: As :func:`sdpa_mask` makes it; None if packed.
+        packing: Where the sequences lie; None for a padded batch.
+        dropout: Of the attention weights.
+        scaling: Of the products.
+        **kwargs: Passed on to SDPA.
+
+    Returns:
+        ``(B, L, heads, d)``, and no weights.
+    """
+    if packing is None:
+        padded: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+        return padded
+    parts = [part[0].transpose(0, 1) for part in (query, key, value)]  # (T, heads, d)
+    half = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
+    if half and flash_installed():
+        return _flash(parts, packing, dropout, scaling).unsqueeze(0), None
+    if half and not dropout:  # torch's own kernel knows no dropout
+        from torch.nn.attention.varlen import varlen_attn
+
+        ends, longest = packing.cu_seqlens, packing.max_length
+        return varlen_attn(*parts, ends, ends, longest, longest, scale=scaling).unsqueeze(0), None
+    return _padded_by_groups(parts, packing, dropout, scaling).unsqueeze(0), None
+
+
+def _flash(parts: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
+    from flash_attn import flash_attn_varlen_func
+
+    ends, longest = packing.cu_seqlens, packing.max_length
+    output: Tensor = flash_attn_varlen_func(
+        *parts, ends, ends, longest, longest, dropout_p=dropout, softmax_scale=scaling
+    )
+    return output
+
+
+def _padded_by_groups(parts: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
+    """SDPA of groups of like length, each padded to its longest: exact everywhere, with dropout too."""
+    outputs = []
+    sizes = [group.tokens for group in packing.groups]
+    for group, *own in zip(packing.groups, *(part.split(sizes) for part in parts), strict=True):
+        shape = own[0].shape[1:]
+        if group.mask is not None:
+            own = [one.new_zeros(group.n * group.width, *shape).index_copy_(0, group.places, one) for one in own]
+        q, k, v = (one.view(group.n, group.width, *shape).transpose(1, 2) for one in own)
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=group.mask, dropout_p=dropout, scale=scaling)
+        flat = found.transpose(1, 2).reshape(group.n * group.width, *shape)
+        outputs.append(flat if group.mask is None else flat.index_select(0, group.places))
+    return torch.cat(outputs)
+
+
+AttentionInterface.register(NAME, attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def encode(
+    encoder: XLMRobertaModel, lengths: Sequence[int] | None, layer: int | None = None, **inputs: Tensor | None
+) -> Tensor:
+    """Run the encoder on a padded batch, without its padding where lengths are given.
+
+    Args:
+        encoder: The text encoder; its attention is set to this module's.
+        lengths: Tokens of each sequence, on the host, visual ones included; None computes on the padded batch.
+        layer: Which hidden state; the last by default.
+        **inputs: ``input_ids`` or ``inputs_embeds``, ``attention_mask``, perhaps ``position_ids``; padded on the
+            right.
+
+    Returns:
+        Hidden states ``(B, L, H)``.
+    """
+    deep = layer is not None and layer != encoder.config.num_hidden_layers
+    packing = None
+    if lengths is not None:
+        if encoder.config._attn_implementation != NAME:
+            encoder.set_attn_implementation(NAME)
+        given = {name: value for name, value in inputs.items() if value is not None and name != "attention_mask"}
+        first = next(iter(given.values()))
+        packing = Packing(lengths, first.shape[1], first.device)
+        inputs = {name: packing.pack(value) for name, value in given.items()}
+        if "position_ids" not in inputs:  # a padded batch counts from here too
+            first_position = int(encoder.config.pad_token_id or 0) + 1
+            inputs["position_ids"] = (packing.index % packing.shape[1] + first_position).unsqueeze(0)
+    output = encoder(**inputs, output_hidden_states=deep, **({"packing": packing} if packing else {}))
+    hidden: Tensor = output.hidden_states[layer] if deep else output.last_hidden_state
+    return packing.unpack(hidden) if packing else hidden
