@@ -130,7 +130,7 @@ if __name__ == "__main__":
     start = time.time()
     if not (where / "rows.parquet").is_file():
         write_study(where).to_parquet(where / "rows.parquet")
-    print(f"study written in {time.time() - start:.1f} s")  # noqa: T201
+    print(f"study written in {time.time() - start:.1f} s")
     study_rows = pd.read_parquet(where / "rows.parquet")
     busy = time.process_time()
     lost = [{"intermediate": "task02", "target": "target04", "seed": 2, "reason": "CUDA out of memory"}]
@@ -139,4 +139,4 @@ if __name__ == "__main__":
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     size = page.stat().st_size / 1e6
     spent = f"{time.time() - start:.1f} s, {time.process_time() - busy:.1f} s of them on the processor"
-    print(f"{page}: {size:.2f} MB, {spent}, peak {peak:.2f} GiB")  # noqa: T201
+    print(f"{page}: {size:.2f} MB, {spent}, peak {peak:.2f} GiB")

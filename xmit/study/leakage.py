@@ -8,9 +8,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmit.data.image_files import image_source
+from xmit.data.images import read_source
 from xmit.errors import DataError
 from xmit.tasks.base import Task, TaskData
 
@@ -197,12 +198,14 @@ def image_keys(cell: Any) -> Iterator[int]:
     """The keys of an image: its file's bytes, and its name where that names one image alone.
 
     Args:
-        cell: ``{"bytes", "path"}`` as the hub has it, or where the file lies.
+        cell: ``{"bytes", "path"}`` as the hub has it, or where the file lies, which may be in an archive.
     """
-    data, place = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (None, cell)
-    if data is None and place and Path(place).is_file():
-        data = Path(place).read_bytes()
-    if data is not None:
+    source, place = image_source(cell), cell.get("path") if isinstance(cell, dict) else cell
+    try:
+        data = read_source(source)
+    except DataError:
+        data = b""  # what a missing or damaged image means is the task's to say; its name may tell it all the same
+    if isinstance(data, bytes) and data:
         yield _key(b"\x00" + data)
     name = re.split(r"[/\\:]", str(place or ""))[-1].rpartition(".")[0]
     if _NAME.search(name):

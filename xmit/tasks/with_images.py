@@ -73,13 +73,13 @@ class WithImages(Task):
             beside: A folder to look in too, before ``data_dir``.
 
         Returns:
-            The place of each row's image, or empty ones where no images are used.
+            The place of each row's image; where no images are used their names, by which leakage is still found.
 
         Raises:
             ConfigError: If there is no folder to look in.
         """
         if self.images == "none":
-            return [""] * len(names)
+            return list(names)
         folders = [Path(folder).expanduser() for folder in (self.image_dir, beside, self.data_dir) if folder]
         if not folders:
             raise ConfigError(

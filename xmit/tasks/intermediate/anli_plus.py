@@ -31,7 +31,7 @@ class ANLIPlus(NLITask):
         license="ANLI CC BY-NC 4.0; MNLI by genre; SNLI CC BY-SA 4.0",
         citation="Nie et al. 2020, Adversarial NLI, 2020.acl-main.441; together: Phang et al. 2020, arXiv 2005.13013",
         description="does a text entail a sentence (3 classes), of three corpora",
-        overlaps=("mnli", "snli", "xnli", "americas_nli", "afri_xnli"),
+        overlaps=("mnli", "snli", "snli_ve", "xnli", "xvnli", "americas_nli", "afri_xnli"),
         sizes={part: sum(n) + MNLI.metadata.sizes[part] + SNLI.metadata.sizes[part] for part, n in ANLI_ROWS.items()},
     )
 
