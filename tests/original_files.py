@@ -17,13 +17,16 @@ class File:
         text: What it holds, with an é, so that another encoding shows.
         split: The split that is read from it.
         wrong: A text within it and what that must not be: a label out of range, an answer beyond its context.
-        ids: Whether its rows have ids of their own, which must not occur twice.
+        ids: Whether its rows have ids of their own, which must not occur twice; for JSON other than SQuAD's the
+            pattern of one, as its group.
+        kind: What it holds where its name does not say: JSON lines under the name ``.json``.
     """
 
     text: str
     split: str
     wrong: tuple[str, str] | None = None
-    ids: bool = False
+    ids: bool | str = False
+    kind: str = ""
 
 
 @dataclass
@@ -106,6 +109,48 @@ def corpora(part, split):
 
 
 SQUAD = {"train-v1.1.json": questions("train"), "dev-v1.1.json": questions("validation")}
+IMAGELESS = {"images": "none"}  # images are damaged in test_image_text
+
+
+def entailment(photo):
+    labels = ("neutral", "entailment", "-", "entailment")
+    rows = zip("ébcd", labels, strict=True)
+    return jsonl(*({photo: text, "pairID": text, "sentence2": text, "gold_label": label} for text, label in rows))
+
+
+def gqa(split):
+    rows = {f"0{n}": {"imageId": "n1", "question": f"é{n}?", "answer": answer} for n, answer in enumerate(("ja", "no"))}
+    text = json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+    return File(text, split, ('"answer": "no"', '"answer": null'), ids=r'"(0\d)": ')
+
+
+def nlvr2(part, split):
+    rows = [{"identifier": f"{part}-{n}-0-0", "sentence": s, "directory": n, "label": label}
+            for n, (s, label) in enumerate((("é", "True"), ("b", "False")))]  # fmt: skip
+    return File(jsonl(*rows), split, ('"False"', '"Perhaps"'), ids=True, kind="jsonl")
+
+
+def karpathy(*parts):
+    sentences = [{"raw": "é", "tokens": ["é"]}, {"raw": "b", "tokens": ["b"]}]
+    rows = [{"sentids": [0, 1], "filename": f"{part}{n}.jpg", "split": part, "sentences": sentences}
+            for part in parts for n in range(2)]  # fmt: skip
+    return json.dumps({"images": rows, "dataset": "flickr30k"}, ensure_ascii=False, indent=1) + "\n"
+
+
+XVNLI = {f"snli_ve_{part}.jsonl": File(entailment("Flickr30K_ID"), split, BAD_NLI)
+         for part, split in (("train", "train"), ("dev", "validation"))}  # fmt: skip
+MARVL = {"concept": "1-Cat", "left_img": "1.jpg", "right_img": "2.jpg"}
+MARVL = jsonl(
+    {"id": "sw-0", **MARVL, "caption": "é", "label": True}, {"id": "1", **MARVL, "caption": "b", "label": False}
+)
+XFLICKR = jsonl(*({"id": str(n), "img_path": f"{n}.jpg", "sentences": [s]} for n, s in enumerate("éb")))
+XFLICKR = {"xFlickrCO/annotations/tr/test.jsonl": File(XFLICKR, "test", ('["b"]', '[""]'), ids=True)}
+FLICKR = jsonl(*({"img_path": f"{n}.jpg", "sentences": [s, "b"]} for n, s in enumerate("éc")))
+XM3600 = jsonl(*({"image/key": f"k{n}", "fil": {"caption": [s, "b"]}} for n, s in enumerate("éc")))
+EMOJI = jsonl(  # the first two are in the test split
+    *({"emoji": e, "file": "u.png", "group": "Symbols", "names": {"en": f"n {e}", "de": s}}
+      for e, s in (("©", "é"), ("½", "b"), ("®", "c"), ("5", "d")))
+)  # fmt: skip
 CASES = {
     "xnli": Case(
         {"xnli/train-en.tsv": MNLI, "xnli/dev-en.tsv": File(NLI, "validation", BAD_NLI)}
@@ -207,6 +252,37 @@ CASES = {
     "bucc2018": Case(corpora("training", "test"), ["de"]),
     "bucc2018 for thresholds": Case(corpora("sample", "test"), ["de"], {"test_split": "validation"}),
     "tatoeba": Case({f"tatoeba.deu-eng.{code}": File(LINES, "test") for code in ("deu", "eng")}, ["de"]),
+    "xvnli": Case(
+        {**XVNLI, "XVNLI/annotations/ar/test.jsonl": File(entailment("Flikr30kID"), "test", BAD_NLI, ids=True)},
+        ["ar"],
+        IMAGELESS,
+    ),
+    "marvl": Case(
+        {"data/train.json": nlvr2("train", "train"), "data/dev.json": nlvr2("dev", "validation"),
+         "zero_shot/annotations/marvl-sw.jsonl": File(MARVL, "test", ("false", "2"), ids=True)},
+        ["sw"],
+        IMAGELESS,
+    ),
+    "xgqa": Case(
+        {"train_balanced_questions.json": gqa("train"), "val_balanced_questions.json": gqa("validation"),
+         "zero_shot/testdev_balanced_questions_de.json": gqa("test")},
+        ["de"],
+        IMAGELESS,
+    ),
+    "xflickrco": Case(
+        {"dataset_flickr30k.json": File(karpathy("train", "val"), "train", ('"split": "val"', '"split": "v"'),
+         ids=r'"filename": "(train\d.jpg)"'), **XFLICKR},
+        ["tr"],
+        IMAGELESS,
+    ),
+    "xflickrco of iglue": Case(
+        {f"{part}_ann.jsonl": File(FLICKR, split, ('["c", "b"]', '["c", ""]'), ids=True) for part, split in
+         (("train", "train"), ("valid", "validation"))} | XFLICKR,
+        ["tr"],
+        IMAGELESS,
+    ),
+    "xm3600": Case({"captions.jsonl": File(XM3600, "test", ('["c", "b"]', '"c"'), ids=True)}, ["tl"], IMAGELESS),
+    "emoji_names": Case({"annotations.jsonl": File(EMOJI, "test", ('"de": "d"', '"de": 5'), ids=True)}, ["de"]),
 }  # fmt: skip
 
 

@@ -46,42 +46,42 @@ def error(name, case, folder, split):
     return ""
 
 
-def kind(name):
-    return "txt" if name.endswith((".iob2", "/test.txt")) else name.rsplit(".", 1)[-1]
+def kind(name, file):
+    return file.kind or ("txt" if name.endswith((".iob2", "/test.txt")) else name.rsplit(".", 1)[-1])
 
 
-def columns(name, text):
+def columns(kind, text):
     """A cell too many in the last line with data, or a key too few; the text and the number of that line."""
-    if kind(name) == "json":
-        return re.sub(r'"question": "[^"]*",', "", text, count=1), None
+    if kind == "json":
+        return re.sub(r'"(question|filename)": "[^"]*",', "", text, count=1), None
     lines = text.rstrip("\n").split("\n")
-    if kind(name) == "jsonl":
+    if kind == "jsonl":
         lines[-1] = json.dumps(dict(list(json.loads(lines[-1]).items())[1:-1]))
-    elif "\t" not in text and kind(name) not in ("csv", "txt"):
+    elif "\t" not in text and kind not in ("csv", "txt"):
         return "\n".join(lines[:-1]) + "\n", None  # a line alone has no columns: the other file has more lines
     else:
-        lines[-1] += "," if kind(name) == "csv" else " x" if "\t" not in text else "\tx"
+        lines[-1] += "," if kind == "csv" else " x" if "\t" not in text else "\tx"
     return "\n".join(lines) + text[len(text.rstrip("\n")) :], len(lines)
 
 
-def twice(name, text):
-    """The last row again, under the same id."""
-    if kind(name) == "json":
-        first, second = re.findall(r'"id": "([^"]*)"', text)[:2]
-        return text.replace(f'"id": "{second}"', f'"id": "{first}"', 1)
-    if kind(name) == "conllu":
+def twice(kind, text, ids):
+    """The last row again, under the same id; or, in JSON, the second row under the first one's id."""
+    if kind == "json":
+        first, second = list(re.finditer(r'"id": "([^"]*)"' if ids is True else ids, text))[:2]
+        return text[: second.start(1)] + first[1] + text[second.end(1) :]
+    if kind == "conllu":
         return text + text.split("\n\n")[-2] + "\n\n"
     return text + text.rstrip("\n").rsplit("\n", 1)[-1] + "\n"
 
 
 def damages(name, file):
     """What may befall a file: its bytes then, and the line that the error must name, where it must name one."""
-    text, data = file.text, file.text.encode()
+    text, data, form = file.text, file.text.encode(), kind(name, file)
     lines = text.rstrip("\n").split("\n")
     last = text.rstrip("\n")
     packed = gzip.compress(data)
-    half = len(last) - (1 if kind(name) == "json" else len(lines[-1]) // 2)
-    yield "cut short", last[:half].encode(), len(lines) if kind(name) != "json" else None
+    half = len(last) - (1 if form == "json" else len(lines[-1]) // 2)
+    yield "cut short", last[:half].encode(), len(lines) if form != "json" else None
     yield "empty", b"", 1
     yield "blank", b"\n", 1
     yield "NUL", data[: len(last.encode()) - 1] + b"\0" + data[len(last.encode()) - 1 :], len(lines)
@@ -89,7 +89,7 @@ def damages(name, file):
         yield "Latin-1", text.encode("latin-1"), text[: text.index("é")].count("\n") + 1
     yield "UTF-16", text.encode("utf-16"), 1
     yield "gzip cut short", packed[:-9], None
-    wrong, line = columns(name, text)
+    wrong, line = columns(form, text)
     yield "columns", wrong.encode(), line
     if file.wrong:
         assert file.wrong[0] in text, (name, file.wrong)
@@ -97,7 +97,7 @@ def damages(name, file):
         changed = text[:place] + file.wrong[1] + text[place + len(file.wrong[0]) :]
         yield "out of range", changed.encode(), None
     if file.ids:
-        yield "id twice", twice(name, text).encode(), None
+        yield "id twice", twice(form, text, file.ids).encode(), None
 
 
 def case_of(name, folder):
@@ -150,9 +150,43 @@ def test_damage_gives_one_error_with_file_and_line(name, write, tmp_path):
             if line is not None:
                 assert f"{path}:{line}: " in message, where
             elif damage in ("out of range", "id twice"):
-                assert re.search(rf"{re.escape(str(path))}:\d+: | rows? \d|paragraph \d|pair of '|", message), where
+                places = rf"{re.escape(str(path))}:\d+: | rows? \d|paragraph \d|(pair of|example|entry|id) '"
+                assert re.search(places, message), where
         path.write_text(file.text, encoding="utf-8", newline="")
     load(name, case, folder, *dict.fromkeys(file.split for file in case.files.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "place"),
+    [
+        ("xvnli", '"pairID": "d"', '"pairID": null', ":4: "),
+        (
+            "xvnli",
+            '"gold_label": "entailment"}\n{"Flikr30kID": "c"',
+            '"gold_label": null}\n{"Flikr30kID": "c"',
+            "row 2 ",
+        ),
+        ("marvl", '"label": false', '"label": null', "row 2 "),
+        ("marvl", '"caption": "b"', '"caption": null', ":2: "),
+        ("xgqa", '"question": "é1?"', '"question": 1', "entry '01'"),
+        ("xflickrco", '["b"]', "[]", "example '1'"),
+        ("xflickrco", '"1.jpg"', "null", ":2: "),
+        ("xm3600", '{"caption": ["c", "b"]}', "null", ":2: "),
+        ("xm3600", '["c", "b"]', '["c", " "]', "example 'k1-1'"),
+        ("emoji_names", '"½"', "null", ":2: "),
+        ("emoji_names", '{"en": "n ½", "de": "b"}', "null", ":2: "),
+    ],
+)
+def test_what_is_missing_is_named(name, old, new, place, write):
+    case = CASES[name]
+    folder = write(case)
+    file_name, file = list(case.files.items())[-1]
+    assert old in file.text
+    (folder / file_name).write_text(file.text.replace(old, new), encoding="utf-8")
+    message = error(name, case, folder, "test")
+    assert str(folder / file_name) in message
+    assert place in message
+    assert "load_split failed" not in message
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,7 +197,11 @@ def test_an_unknown_language_is_refused(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "language", "file_name"),
-    [("xnli as released", "vi", "xnli.test.tsv"), ("tydiqa", "ko", "tydiqa-goldp-v1.1-train.json")],
+    [
+        ("xnli as released", "vi", "xnli.test.tsv"),
+        ("tydiqa", "ko", "tydiqa-goldp-v1.1-train.json"),
+        ("emoji_names", "sw", "annotations.jsonl"),
+    ],
 )
 def test_a_file_without_the_language_is_refused(name, language, file_name, write):
     case = CASES[name]
@@ -177,7 +215,8 @@ def test_a_file_without_the_language_is_refused(name, language, file_name, write
 
 FAMILIES = {  # a case of each family, and the damage that the command line is to meet
     **{"xnli": "out of range", "xcopa": "columns", "udpos": "out of range", "xquad": "cut short"},
-    **{"bucc2018": "id twice", "tatoeba": "columns", "mewslix": "Latin-1"},
+    **{"bucc2018": "id twice", "tatoeba": "columns", "mewslix": "Latin-1", "xvnli": "cut short", "xgqa": "id twice"},
+    **{"marvl": "out of range", "xflickrco": "columns", "xm3600": "out of range", "emoji_names": "id twice"},
 }
 
 

@@ -202,8 +202,9 @@ def test_files_with_another_number_of_rows_than_published_are_warned_about(tmp_p
 
 def test_every_target_knows_its_published_sizes():
     tasks = {name: cls for name, cls in registered_tasks().items() if ".target." in cls.__module__}
-    assert len(tasks) == 19
-    without_english = {"bucc2018", "mewslix", "udpos", "masakhaner2"}
+    assert len(tasks) == 25
+    # xm3600's captions an image differ, and the emoji names are not published as a data set
+    without_english = {"bucc2018", "mewslix", "udpos", "masakhaner2", "xm3600", "emoji_names"}
     assert {name for name, cls in tasks.items() if "test" not in cls.metadata.sizes} == without_english
     for name, cls in tasks.items():
         if cls.trains and name != "mewslix":  # whose sizes are not known

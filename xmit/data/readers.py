@@ -13,7 +13,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +109,13 @@ def _pick(
     return {column: [row[place] for _, row in rows] for column, place in places.items()}
 
 
-def read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
+def read_jsonl(path: Path, columns: Sequence[str], *, texts: Sequence[str] = ()) -> dict[str, list[Any]]:
     """Read JSON lines: one object a line.
 
     Args:
         path: The file, plain or gzipped.
         columns: The keys to pick; every object must have them.
+        texts: Those of them whose values must be text, and not null.
 
     Returns:
         The values by key. Within a column all are of one type (or null), so that they fit into one table.
@@ -135,6 +138,8 @@ def read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
             kind = _kind(row[column])
             if kind != "null" and kinds.setdefault(column, kind) != kind:
                 fail(path, number, f"{column!r} is a {kind}, but was a {kinds[column]} before", f"mend it, or {AGAIN}")
+            if column in texts and kind != "string":
+                fail(path, number, f"{column!r} is {kind}, not a string", f"mend it, or {AGAIN}")
             table[column].append(row[column])
     return table
 
@@ -149,14 +154,28 @@ def read_json(path: Path) -> Any:
         Its value.
 
     Raises:
-        DataError: If it is not JSON, with the line where it stops being so.
+        DataError: If it is not JSON, with the line where it stops being so, or if an object has a key twice, of which
+            Python's own reader would keep the last without a word.
     """
-    return _parse(path, read_text(path))
+    text = read_text(path)
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            key = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+            places = [hit.start() for hit in re.finditer(re.escape(json.dumps(key, ensure_ascii=False)), text)]
+            line = text.count("\n", 0, places[1]) + 1 if len(places) == 2 else None
+            fail(path, line, f"the key {key!r} occurs twice in one object", f"leave one out, or {AGAIN}")
+        return found
+
+    return _parse(path, text, pairs=once)
 
 
-def _parse(path: Path, text: str, line: int | None = None) -> Any:
+def _parse(
+    path: Path, text: str, line: int | None = None, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
     try:
-        value = json.loads(text, parse_constant=_constant)
+        value = json.loads(text, parse_constant=_constant, object_pairs_hook=pairs)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except UnicodeEncodeError:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xmit.data.batching import EvaluationStream, Ragged
-from xmit.errors import check_choice
+from xmit.errors import DataError, check_choice
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score
 from xmit.tasks.contrastive import ContrastiveTask
 from xmit.tasks.scoring import consistency_scores
@@ -37,6 +37,12 @@ class CaptionedImages(WithImages, ContrastiveTask):
     def columns(self) -> tuple[str, ...]:
         """The canonical columns."""
         return ("id", "caption", "group", *(self.image_columns if self.images != "none" else ()))
+
+    def check_rows(self, table: datasets.Dataset, where: str) -> None:
+        """Refuse a caption that is no text."""
+        for key, caption in zip(table["id"], table["caption"], strict=True):
+            if not isinstance(caption, str) or not caption.strip():
+                raise DataError(f"{where}: the caption of example {key!r} is empty or no text; get the file again")
 
     def matches(self, table: datasets.Dataset) -> list[str]:
         """The text beside each image, which is empty; without images another caption of the group."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FLICKR_HUB = "umaru97/flickr30k_train_val_test"
 COCO_HUB = "yerevann/coco-karpathy"
+PARTS = ("train", "restval", "val", "test")
 FLICKR_ROWS = {"train": 145_000, "validation": 5_070, "test": 5_000}
 COCO_ROWS = {"train": 566_747, "validation": 25_010, "test": 25_010}
 
@@ -86,11 +87,20 @@ def load_captions(task: WithImages, source: Captions, split: str, language: str)
             value = read_json(path)
             value = value.get("images") if isinstance(value, dict) else None
             images = entries(path, value, ("filename", "split", "sentences"))
+            for key, image in images.items():
+                if image["split"] not in PARTS:
+                    raise DataError(f"{path}: the split of its entry {key!r} is {image['split']!r}; mend it")
             mine = [image for image in images.values() if image["split"] in source.parts[split]]
-            found = [(image["filename"], [_text(sentence) for sentence in image["sentences"]]) for image in mine]
+            found = [(image["filename"], image["sentences"]) for image in mine]
         else:
-            read = read_jsonl(path, ("img_path", "sentences"))
+            read = read_jsonl(path, ("img_path", "sentences"), texts=("img_path",))
             found = list(zip(read["img_path"], read["sentences"], strict=True))
+        for row, (name, own) in enumerate(found, 1):
+            if not (isinstance(name, str) and isinstance(own, list)):
+                raise DataError(
+                    f"{path}: row {row} of {split!r}, {name!r}: no file name or no list of sentences; mend it"
+                )
+        found = [(name, [_text(sentence) for sentence in own]) for name, own in found]
         return caption_table(task, source, found, beside=path.parent)
     import datasets
 
@@ -121,9 +131,9 @@ def caption_table(
     Raises:
         DataError: If a caption is no text.
     """
-    bad = next((name for name, texts in found if not all(isinstance(t, str) and t.strip() for t in texts)), None)
-    if bad is not None:
-        raise DataError(f"{source.name}: a caption of {bad} is empty or no text; get the file again")
+    for row, (name, texts) in enumerate(found, 1):
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            raise DataError(f"{source.name}: row {row}: a caption of {name!r} is empty or no text; get the file again")
     names = [name for name, texts in found for _ in texts]
     rows: Columns = {
         "id": [f"{source.name}-{name.rpartition('.')[0]}-{n}" for name, texts in found for n in range(len(texts))],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmit.data.readers import read_jsonl
 from xmit.data.sources import find_file
+from xmit.data.text import AGAIN, fail
 from xmit.errors import ConfigError
 from xmit.tasks.image_text.sources import with_images_of
 
@@ -51,15 +52,23 @@ def read_emoji(task: Task, split: str) -> dict[str, list[Any]]:
         )
     names = ("annotations.jsonl", "emoji/annotations.jsonl")
     path = find_file(task.data_dir, *names, task=task.name, hub=task.metadata.dataset)
-    rows = _read(path, path.stat().st_mtime_ns)
+    status = path.stat()
+    rows = _read(path, (status.st_mtime_ns, status.st_size))
     mine = [i for i, emoji in enumerate(rows["emoji"]) if split_of(emoji) == split]
     return {name: [values[i] for i in mine] for name, values in rows.items()}
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, version: int) -> dict[str, list[Any]]:
+def _read(path: Path, version: tuple[int, int]) -> dict[str, list[Any]]:
     """The file, kept: it holds all languages, and a task of many asks for it once for each."""
-    return read_jsonl(path, ("emoji", "file", "group", "names"))
+    rows = read_jsonl(path, ("emoji", "file", "group", "names"), texts=("emoji", "file"))
+    first: dict[str, int] = {}
+    for line, (emoji, names) in enumerate(zip(rows["emoji"], rows["names"], strict=True), 1):
+        if first.setdefault(emoji, line) != line:
+            fail(path, line, f"the emoji {emoji!r} occurs twice, first in line {first[emoji]}", AGAIN)
+        if not isinstance(names, dict) or not all(isinstance(name, str) and name.strip() for name in names.values()):
+            fail(path, line, f"the names of {emoji!r} are not one text a locale", f"mend the line, or {AGAIN}")
+    return rows
 
 
 def load_names(task: WithImages, split: str) -> datasets.Dataset:

@@ -47,7 +47,7 @@ def snli_ve(task: WithImages, split: str, language: str) -> datasets.Dataset:
         return entailment_table(rows, list(table["gold_label"]), SNLI_VE_HUB, table)
     name = f"snli_ve_{'dev' if split == 'validation' else split}.jsonl"
     path = task.file(split, language, name, f"snli_ve/{name}", f"data/{name}")
-    read = read_jsonl(path, ("gold_label", "sentence2", "Flickr30K_ID", "pairID"))
+    read = read_jsonl(path, ("gold_label", "sentence2", "Flickr30K_ID", "pairID"), texts=("sentence2", "pairID"))
     files = [f"{number}.jpg" for number in read["Flickr30K_ID"]]
     rows = {"id": numbered(read["pairID"]), "hypothesis": read["sentence2"]}
     rows["image"] = task.local_images(files, *FLICKR_IMAGES, beside=path.parent)
@@ -111,6 +111,9 @@ def gqa_questions(task: WithImages, path: Path) -> datasets.Dataset:
     """A file of questions in GQA's layout, ``{id: {imageId, question, answer}}``, as xGQA has it too."""
     read = entries(path, read_json(path), ("imageId", "question", "answer"))
     names = [f"{row['imageId']}.jpg" for row in read.values()]
+    for key, row in read.items():
+        if not (isinstance(row["question"], str) and isinstance(row["answer"], str)):
+            raise DataError(f"{path}: its entry {key!r} has a question or an answer that is no text; mend it")
     rows: Columns = {"id": list(read), "question": [row["question"] for row in read.values()]}
     rows["answers"] = [[row["answer"]] for row in read.values()]
     rows["image"] = task.local_images(names, *GQA_IMAGES, beside=path.parent)
@@ -134,7 +137,7 @@ def nlvr2(task: WithImages, split: str, language: str) -> datasets.Dataset:
         )
     part = NLVR2_FILES[split]
     path = task.file(split, language, f"{part}.json", f"data/{part}.json", f"nlvr2/data/{part}.json")
-    read = read_jsonl(path, ("identifier", "sentence", "label"))
+    read = read_jsonl(path, ("identifier", "sentence", "label"), texts=("identifier", "sentence"))
     stems = [key.rpartition("-")[0] for key in read["identifier"]]  # the last number is the sentence's
     rows: Columns = {"id": read["identifier"], "statement": read["sentence"]}
     rows["label"] = labels_to_ids([str(label).lower() for label in read["label"]], TRUE_FALSE, path)

@@ -44,6 +44,5 @@ class EmojiNames(RetrievalTask):
         rows, code = read_emoji(self, split), self.native(language)
         named = [(key, names[code], names["en"]) for key, names in zip(rows["emoji"], rows["names"], strict=True)
                  if code in names and "en" in names]  # fmt: skip
-        return datasets.Dataset.from_dict(
-            dict(zip(("id", "query", "candidate"), map(list, zip(*named, strict=True)), strict=True))
-        )
+        columns = ("id", "query", "candidate")
+        return datasets.Dataset.from_dict({column: [row[n] for row in named] for n, column in enumerate(columns)})

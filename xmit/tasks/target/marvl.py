@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from xmit.data.readers import read_jsonl
-from xmit.data.sources import load_hub
+from xmit.data.sources import labels_to_ids, load_hub
 from xmit.registry import register_task
 from xmit.tasks.image_text.nlvr2 import ImagePairTask
-from xmit.tasks.image_text.sources import NLVR2_ROWS, nlvr2, with_images_of
+from xmit.tasks.image_text.sources import NLVR2_ROWS, TRUE_FALSE, nlvr2, with_images_of
 from xmit.tasks.metadata import TaskMetadata
 
 ROWS = {"id": 1_128, "sw": 1_108, "ta": 1_242, "tr": 1_180, "zh": 1_012}
@@ -49,8 +49,10 @@ class MaRVL(ImagePairTask):
                 zip(("left_img", "right_img"), self.image_columns, strict=True))))  # fmt: skip
         name = f"zero_shot/annotations/marvl-{code}.jsonl"
         path = self.file(split, "en", name, f"marvl/{name}", f"iglue/marvl/{name}", f"datasets/marvl/{name}")
-        read = read_jsonl(path, ("id", "caption", "label", "concept", "left_img", "right_img"))
-        rows = {"id": read["id"], "statement": read["caption"], "label": [int(label) for label in read["label"]]}
+        texts = ("id", "caption", "concept", "left_img", "right_img")
+        read = read_jsonl(path, (*texts, "label"), texts=texts)
+        rows = {"id": read["id"], "statement": read["caption"]}
+        rows["label"] = labels_to_ids([str(label).lower() for label in read["label"]], TRUE_FALSE, path)
         for side, column in zip(self.image_columns, ("left_img", "right_img"), strict=True):
             names = [f"{concept}/{image}" for concept, image in zip(read["concept"], read[column], strict=True)]
             layouts = [f"{folder}{code}/images/{{name}}" for folder in ("", "images/", "zero_shot/images/")]

@@ -44,11 +44,11 @@ class XFlickrCO(ImageRetrievalTask):
             name = f"annotations/{code}/test.jsonl"
             names = [f"{folder}{name}" for folder in ("xFlickrCO/", "iglue/xFlickrCO/", "datasets/xFlickrCO/", "")]
             path = self.file(split, "en", *names)
-            read: Any = read_jsonl(path, ("id", "img_path", "sentences"))
+            read: Any = read_jsonl(path, ("id", "img_path", "sentences"), texts=("img_path",))
         else:
             read = table = load_hub(self.metadata.dataset, split=code, rows=2_000)
         keys = [str(key) for key in read["id"]]
-        captions = [own if isinstance(own, str) else own[0] for own in read["sentences"]]
+        captions = [own if isinstance(own, str) else next(iter(own or ()), None) for own in read["sentences"]]
         rows = {"id": keys, "caption": captions, "group": keys}
         if table is None:
             images = [path.rpartition("/")[2] for path in read["img_path"]]

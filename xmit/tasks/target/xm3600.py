@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from xmit.data.readers import read_jsonl
 from xmit.data.sources import load_hub
+from xmit.data.text import AGAIN, fail
 from xmit.errors import ConfigError
 from xmit.registry import register_task
 from xmit.tasks.image_matching import ImageRetrievalTask
@@ -49,8 +50,12 @@ class XM3600(ImageRetrievalTask):
         code, table, hub = self.native(language), None, self.metadata.dataset
         if self.data_dir:
             path = self.file(split, "en", "captions.jsonl", "xm3600/captions.jsonl", "crossmodal3600/captions.jsonl")
-            read = read_jsonl(path, ("image/key", code))
-            found = list(zip(read["image/key"], [own["caption"] for own in read[code]], strict=True))
+            read = read_jsonl(path, ("image/key", code), texts=("image/key",))
+            found = [(key, own.get("caption") if isinstance(own, dict) else None)
+                     for key, own in zip(read["image/key"], read[code], strict=True)]  # fmt: skip
+            for line, (key, captions) in enumerate(found, 1):
+                if not isinstance(captions, list):
+                    fail(path, line, f"no list of captions of {key!r} in {code!r}", f"mend the line, or {AGAIN}")
         else:
             table = load_hub(hub, split=code, rows=3_600)
             found = list(zip(table["image_id"], table["captions"], strict=True))

@@ -45,7 +45,7 @@ class XVNLI(VisualEntailmentTask):
             return entailment_table(rows, list(table["label"]), f"{self.metadata.dataset}, {code}", table)
         name = f"annotations/{code}/test.jsonl"
         path = self.file(split, "en", f"XVNLI/{name}", f"iglue/XVNLI/{name}", f"datasets/XVNLI/{name}", name)
-        read = read_jsonl(path, ("gold_label", "sentence2", "Flikr30kID", "pairID"))
+        read = read_jsonl(path, ("gold_label", "sentence2", "Flikr30kID", "pairID"), texts=("sentence2", "pairID"))
         rows = {"id": read["pairID"], "hypothesis": read["sentence2"]}
         rows["image"] = self.local_images([f"{n}.jpg" for n in read["Flikr30kID"]], *FLICKR_IMAGES, beside=path.parent)
         return entailment_table(rows, read["gold_label"], path)
