@@ -49,7 +49,7 @@ class XFlickrCO(ImageRetrievalTask):
             read = table = load_hub(self.metadata.dataset, split=code, rows=2_000)
         keys = [str(key) for key in read["id"]]
         captions = [own if isinstance(own, str) else next(iter(own or ()), None) for own in read["sentences"]]
-        rows = {"id": keys, "caption": captions, "group": keys}
+        rows: dict[str, list[Any]] = {"id": keys, "caption": captions, "group": keys}
         if table is None:
             images = [path.rpartition("/")[2] for path in read["img_path"]]
             rows["image"] = self.local_images(images, *FLICKR_IMAGES, *COCO_IMAGES, beside=path.parent)

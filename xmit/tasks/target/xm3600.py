@@ -47,6 +47,7 @@ class XM3600(ImageRetrievalTask):
         """Load the captions of one language; there is the test alone."""
         if split != "test":
             raise ConfigError(f"task {self.name!r} has no split {split!r}: it is only scored, on 'test'")
+        found: list[tuple[Any, Any]]
         code, table, hub = self.native(language), None, self.metadata.dataset
         if self.data_dir:
             path = self.file(split, "en", "captions.jsonl", "xm3600/captions.jsonl", "crossmodal3600/captions.jsonl")
