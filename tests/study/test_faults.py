@@ -107,9 +107,13 @@ def test_a_fit_that_is_stopped_says_how_to_go_on(study, tmp_path, capsys, monkey
 
     fit = ["fit", "--config", str(tmp_path / "target" / "two.yaml"), "--output", str(tmp_path / "r")]
     encoder = yaml.safe_load(study[0].read_text())["encoder"]
-    with monkeypatch.context() as patch:
-        patch.setattr(MultimodalModule, "training_step", once)
-        assert main([*fit, "--model.encoder", encoder]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(MultimodalModule, "training_step", once)
+            assert main([*fit, "--model.encoder", encoder]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     error = capsys.readouterr().err
     assert "saved at update 7" in error
     words = error.split("goes on with: python -m xmit ")[1].split()

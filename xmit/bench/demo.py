@@ -24,7 +24,7 @@ Outcome = tuple[float, dict[str, float]]
 def _tasks(quick: bool) -> list[tuple[Task, int, int]]:
     """Tasks as the demo's configs have them, updates, and between how many of them they are validated."""
     share = 4 if quick else 1
-    geo = {"batch_size": 32, "max_length": 64, "pooling": "mean"}
+    geo: dict[str, Any] = {"batch_size": 32, "max_length": 64, "pooling": "mean"}
     return [
         (DigitsText(batch_size=48, max_length=32), 48 // share, 24 // share),
         (CldrGeo(**geo), 100 // share, 50 // share),
@@ -86,8 +86,8 @@ def hf_plan(quick: bool) -> Outcome:
     rows, scores = _rows(task, "test"), {}
     languages = task.examples("test").languages
     for code in dict.fromkeys(languages):
-        own = [row for row, language in zip(rows, languages, strict=True) if language == code]
-        found = trainer.predict(own)
+        own: Any = [row for row, language in zip(rows, languages, strict=True) if language == code]
+        found: Any = trainer.predict(own)
         scores[code] = float((found.predictions.argmax(-1) == found.label_ids).mean())
     return time.process_time() - start, scores
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,28 +26,30 @@ def batching(quick: bool) -> Iterator[Result]:
         n = 2 if quick else 6
         sizes = lengths(data, n * size).reshape(n, size)
         batches = [(padded(own, longest), padded(own, int(own.max())), own.tolist()) for own in sizes]
-        model.eval()
+        model.eval()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             side, _, own = batches[0]
             model.set_attn_implementation("sdpa")
             real = side["attention_mask"].bool()
-            wrong = (packing.encode(model, own, **side) - model(**side).last_hidden_state)[real].abs().max().item()
+            wrong = (
+                (packing.encode(model, own, None, **side) - model(**side).last_hidden_state)[real].abs().max().item()
+            )
         model.train()
         failed = f"packed and padded states differ by {wrong:.1e}" if wrong > 1e-5 else ""
 
-        def padding(which: int, batches: list[tuple[dict[str, Tensor], dict[str, Tensor], list[int]]]) -> None:
+        def padding(sides: list[dict[str, Tensor]]) -> None:
             model.set_attn_implementation("sdpa")
-            for batch in batches:
-                model(**batch[which]).last_hidden_state[:, 0].sum().backward()  # type: ignore[index]
+            for side in sides:
+                model(**side).last_hidden_state[:, 0].sum().backward()
 
         def packed(batches: list[tuple[dict[str, Tensor], dict[str, Tensor], list[int]]]) -> None:
             for _, dynamic, own in batches:
-                packing.encode(model, own, **dynamic)[:, 0].sum().backward()
+                packing.encode(model, own, None, **dynamic)[:, 0].sum().backward()  # type: ignore[no-untyped-call]
 
         variants: dict[str, Callable[[], object]] = {
-            "padmax": lambda b=batches: padding(0, b),  # type: ignore[misc]
-            "dynamic": lambda b=batches: padding(1, b),  # type: ignore[misc]
-            "packed": lambda b=batches: packed(b),  # type: ignore[misc]
+            "padmax": partial(padding, [side for side, _, _ in batches]),
+            "dynamic": partial(padding, [side for _, side, _ in batches]),
+            "packed": partial(packed, batches),
         }
         times = {} if failed else interleave(variants, 3 if quick else 7)
         gates = {"packed_mnli_vs_padmax": 2.6, "packed_mnli_vs_dynamic": 1.8, "packed_squad_vs_padmax": 2.1}
@@ -112,10 +115,10 @@ def _compact_error(steps: int = 60) -> str:
         ids, labels = torch.from_numpy(np.random.choice(rows, (8, 5))), torch.randint(3, (8,))  # noqa: NPY002
         for model, optimizer in zip(models, optimizers, strict=True):
             optimizer.zero_grad()
-            F.cross_entropy(model[1](model[0](ids).mean(1)), labels).backward()
+            F.cross_entropy(model[1](model[0](ids).mean(1)), labels).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 0.5)
             optimizer.step()
-    wrong = (compact.table() - models[0][0].weight).abs().max().item()  # type: ignore[operator, union-attr]
+    wrong = (compact.table() - models[0][0].weight).abs().max().item()  # type: ignore[operator]
     return f"compact and dense embeddings differ by {wrong:.1e} after {steps} updates" if wrong > 1e-5 else ""
 
 
@@ -123,7 +126,8 @@ def evaluation(quick: bool) -> Iterator[Result]:
     """Eight languages: one sorted stream in bf16 against one language after the other in fp32, batches of 8."""
     from xmit.data.batching import EvaluationStream
 
-    model = encoder().eval()
+    model = encoder()
+    model.eval()  # type: ignore[no-untyped-call]
     sizes = np.concatenate(
         [np.clip(lengths("mnli", 32 if quick else 96, code) * factor, 8, 128).astype(np.int64)
          for code, factor in enumerate(np.linspace(1, 1.7, 8))]
@@ -226,7 +230,8 @@ def gpu(quick: bool) -> Iterator[Result]:
         return
     from xmit.modules import packing
 
-    model = encoder(24, VOCABULARY, large=True).cuda()
+    model = encoder(24, VOCABULARY, large=True)
+    model.cuda()  # type: ignore[call-arg]
     model.embeddings.word_embeddings.requires_grad_(False)
     body = sum(p.numel() for p in model.encoder.parameters())
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-5, fused=True)
@@ -241,8 +246,8 @@ def gpu(quick: bool) -> Iterator[Result]:
         def update(side: dict[str, Tensor] = side, own: list[int] = own) -> None:
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", torch.bfloat16):
-                loss = packing.encode(model, own, **side)[:, 0].float().pow(2).mean()
-            loss.backward()
+                loss = packing.encode(model, own, None, **side)[:, 0].float().pow(2).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
         for _ in range(5):

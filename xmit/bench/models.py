@@ -51,7 +51,9 @@ def encoder(layers: int = 2, vocabulary: int = 1000, large: bool = False) -> XLM
     from transformers import XLMRobertaModel
 
     torch.manual_seed(0)
-    return XLMRobertaModel(config(layers, vocabulary, large), add_pooling_layer=False).train()
+    model = XLMRobertaModel(config(layers, vocabulary, large), add_pooling_layer=False)
+    model.train()
+    return model
 
 
 def padded(sizes: npt.NDArray[np.int64], width: int, vocabulary: int = 1000, seed: int = 0) -> dict[str, Tensor]:

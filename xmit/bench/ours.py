@@ -18,7 +18,12 @@ from xmit.tasks.examples import Examples
 if TYPE_CHECKING:
     import datasets
 
-QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+QUIET: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 
 
 class Tokens(SequenceClassificationTask):
@@ -95,9 +100,10 @@ class Watch(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take the head's weights."""
         head: Any = module.heads["bench_tokens"]  # type: ignore[index]
-        head.dropout.p = self.classifier.dropout.p  # type: ignore[union-attr]
-        head.dense.load_state_dict(self.classifier.dense.state_dict())
-        head.projection.load_state_dict(self.classifier.out_proj.state_dict())
+        theirs: Any = self.classifier
+        head.dropout.p = theirs.dropout.p
+        head.dense.load_state_dict(theirs.dense.state_dict())
+        head.projection.load_state_dict(theirs.out_proj.state_dict())
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, *_: Any) -> None:
         """An update is done."""

@@ -81,7 +81,9 @@ def model(settings: Settings) -> XLMRobertaForSequenceClassification:
     shape.num_attention_heads = max(1, settings.width // 64)
     shape.hidden_dropout_prob = shape.attention_probs_dropout_prob = settings.dropout
     shape.num_labels = 3
-    return XLMRobertaForSequenceClassification(shape).train()
+    found = XLMRobertaForSequenceClassification(shape)
+    found.train()
+    return found
 
 
 def collate(rows: list[dict[str, Any]], width: int | None = None) -> dict[str, Tensor]:
@@ -119,13 +121,14 @@ def train_hf(settings: Settings) -> dict[str, Any]:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     grouped = settings.recipe == "hf_grouped"
-    clock = Clock()
+    rows, clock = examples(settings), Clock()
+    options: dict[str, Any] = {"logging_steps": 1} if settings.log else {}
 
-    class InOrder(Trainer):  # type: ignore[misc]
+    class InOrder(Trainer):
         def _get_train_sampler(self, *args: Any) -> Any:
-            return super()._get_train_sampler(*args) if grouped else SequentialSampler(self.train_dataset)
+            return super()._get_train_sampler(*args) if grouped else SequentialSampler(rows)
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
+    class Watch(TrainerCallback):
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             clock.tick()
 
@@ -144,11 +147,9 @@ def train_hf(settings: Settings) -> dict[str, Any]:
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        **({"logging_steps": 1} if settings.log else {}),
+        **options,
     )
-    trainer = InOrder(
-        model(settings), arguments, train_dataset=examples(settings), data_collator=collate, callbacks=[Watch()]
-    )
+    trainer = InOrder(model(settings), arguments, train_dataset=rows, data_collator=collate, callbacks=[Watch()])
     trainer.train()
     return clock.result()
 

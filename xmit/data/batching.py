@@ -31,7 +31,7 @@ class Ragged:
     used: npt.NDArray[np.int64] | None = None
 
     @classmethod
-    def from_lists(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
+    def from_lists(cls, sequences: Sequence[Sequence[int] | npt.NDArray[np.int32]]) -> Ragged:
         """Pack lists of token ids."""
         lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])

@@ -59,7 +59,8 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
             if path.is_file():
                 _FOUND.get([]).append(path)
                 return path
-    wanted = " or ".join(names[:4]) + (f" or one of {len(names) - 4} more names" if len(names) > 4 else "")
+    shown = names if len(names) <= 5 else (*names[:3], f"{len(names) - 4} more names", names[-1])
+    wanted = " or ".join(shown)
     state = f"in {folder}" if folder.is_dir() else f"in {folder}, which is not a folder"
     raise MissingDataError(
         f"task {task!r}: looked for {wanted} (or the same with .gz) {state}. Put the original release files there and "

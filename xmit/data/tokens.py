@@ -34,7 +34,7 @@ _LEAST = 1000
 def tokenised(
     tokenizer: PreTrainedTokenizerBase,
     texts: Iterable[str] | tuple[Iterable[str], ...],
-    make: Callable[..., Sequence[Sequence[int]]] | None = None,
+    make: Callable[..., Sequence[Sequence[int] | npt.NDArray[np.int32]]] | None = None,
     **settings: Any,
 ) -> Ragged:
     """Token ids of texts, or of pairs of texts, from the cache if they are there.
@@ -61,7 +61,7 @@ def tokenised(
     found = _read(path)
     if found is None:
         ragged = compute()
-        arrays = {"flat": ragged.flat, "offsets": ragged.offsets, "rows": ragged.rows}
+        arrays: dict[str, npt.NDArray[Any]] = {"flat": ragged.flat, "offsets": ragged.offsets, "rows": ragged.rows}
         atomic_write(path, lambda draft: _write(draft, arrays))
         found = _read(path) or ragged
     return found

@@ -74,7 +74,10 @@ class CompactEmbedding(nn.Module):
     def whole(self) -> nn.Embedding:
         """An ordinary embedding with the whole matrix, where this one is."""
         weight = self.table().to(self.weight.device)
-        return nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=self.whole_padding_idx)
+        whole: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+            weight, freeze=False, padding_idx=self.whole_padding_idx
+        )
+        return whole
 
     def fingerprint(self) -> str:
         """Which rows are in use, as a hash."""

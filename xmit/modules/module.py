@@ -24,8 +24,9 @@ from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_ini
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
+from xmit.modules.scoring import prediction_rows, result_row, source_score
 from xmit.modules.vision import VisionConfig
-from xmit.tasks.base import Batch, HeadSpec, Score, Task
+from xmit.tasks.base import Batch, HeadSpec, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -285,33 +286,17 @@ class MultimodalModule(CompactModule):
         rows, frames, main = [], [], []
         for name, store in self.stores.items():
             task = self.tasks[name]
-            predictions = _predictions(task, store.rows(), split)  # type: ignore[operator]
+            predictions = prediction_rows(task, store.rows(), split)  # type: ignore[operator]
             frames.append(predictions)
             scores = task.evaluate(predictions)
-            rows += [self._row(task, split, score) for score in scores]
-            values = {f"{name}/{s.language}/{s.metric}": s.value for s in scores}
-            self.log_dict(values, add_dataloader_idx=False)
-            sources = [f"{name}/{code}/{task.metadata.main_score}" for code in task.source_languages]
-            main.append(sum(values.get(key, math.nan) for key in sources) / len(sources))
+            rows += [result_row(task, split, score) for score in scores]
+            self.log_dict({f"{name}/{s.language}/{s.metric}": s.value for s in scores}, add_dataloader_idx=False)
+            main.append(source_score(task, scores))
         self.results[split] = pd.DataFrame(rows)
         self.predictions[split] = pd.concat(frames, ignore_index=True)
         if split == "validation":
             self.log(MAIN_SCORE, sum(main) / len(main), prog_bar=True)
         self.stores = nn.ModuleDict()
-
-    @staticmethod
-    def _row(task: Task, split: str, score: Score) -> dict[str, Any]:
-        return {
-            "task": task.name,
-            "benchmark_version": task.metadata.benchmark_version,
-            "split": split,
-            "language": score.language,
-            "metric": score.metric,
-            "is_main": score.metric == task.metadata.main_score,
-            "value": score.value,
-            "n": score.n,
-            "reason": score.reason,
-        }
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new store."""
@@ -353,7 +338,7 @@ class MultimodalModule(CompactModule):
         import pandas as pd
 
         frames = [
-            _predictions(self.tasks[name], store.rows(), "test")  # type: ignore[operator]
+            prediction_rows(self.tasks[name], store.rows(), "test")  # type: ignore[operator]
             for name, store in self.stores.items()
         ]
         self.predictions["test"] = pd.concat(frames, ignore_index=True)
@@ -406,9 +391,3 @@ class MultimodalModule(CompactModule):
         """
         if self.fusion is not None and self.image_spec is not None:
             save_fusion(self.fusion, self.image_spec, folder)
-
-
-def _predictions(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
-    """A task's prediction rows, with its name and what each adds to the main score."""
-    rows = task.predictions(decoded, split)
-    return rows.assign(task=task.name, item_score=task.item_scores(rows))

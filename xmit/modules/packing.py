@@ -158,7 +158,9 @@ def attention(
         from torch.nn.attention.varlen import varlen_attn
 
         ends, longest = packing.cu_seqlens, packing.max_length
-        return varlen_attn(*parts, ends, ends, longest, longest, scale=scaling).unsqueeze(0), None
+        output = varlen_attn(parts[0], parts[1], parts[2], ends, ends, longest, longest, scale=scaling)
+        assert isinstance(output, Tensor)  # a tuple only where more was asked for
+        return output.unsqueeze(0), None
     return _padded_by_groups(parts, packing, dropout, scaling).unsqueeze(0), None
 
 
@@ -176,7 +178,7 @@ def _padded_by_groups(parts: list[Tensor], packing: Packing, dropout: float, sca
     """SDPA of groups of like length, each padded to its longest: exact everywhere, with dropout too."""
     outputs = []
     sizes = [group.tokens for group in packing.groups]
-    for group, *own in zip(packing.groups, *(part.split(sizes) for part in parts), strict=True):
+    for group, *own in zip(packing.groups, *(torch.split(part, sizes) for part in parts), strict=True):
         shape = own[0].shape[1:]
         if group.mask is not None:
             own = [one.new_zeros(group.n * group.width, *shape).index_copy_(0, group.places, one) for one in own]

@@ -8,22 +8,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches
 from xmit.data.sources import find_file, found_files
 from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDataError, XmitError
 from xmit.languages import LANGUAGES
-from xmit.tasks.datamodule import TaskData
+from xmit.tasks.datamodule import SplitBatches, TaskData, draw_rows
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
 from xmit.tasks.item_scores import unknown
 from xmit.tasks.metadata import ROLES, TaskMetadata
+from xmit.tasks.parallel import check_columns
 
 if TYPE_CHECKING:
     import datasets
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
@@ -31,26 +32,6 @@ if TYPE_CHECKING:
     from xmit.data.image_spec import ImageSpec
 
 __all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskData", "TaskMetadata"]
-
-
-class _Batches(Dataset[Batch]):
-    """Hands lists of item numbers to the task's collate: batches are built whole, not item by item."""
-
-    def __init__(self, task: Task, split: str) -> None:
-        self.task, self.split, self.examples = task, split, task.examples(split)
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, items: Any) -> Batch:
-        return self.task.batch(self.split, items)
-
-
-def _draw(table: datasets.Dataset, n: int, seed: int) -> datasets.Dataset:
-    """So many rows, in their order."""
-    if n >= len(table):
-        return table
-    return table.select(np.sort(np.random.default_rng(seed).permutation(len(table))[:n]))
 
 
 class Task(TaskData):
@@ -273,14 +254,14 @@ class Task(TaskData):
                 part = self._load(self.test_split if split == "test" else split, language)
                 self._compare_size(part, self.test_split if split == "test" else split, language)
                 if split == "validation" and self.validation_examples is not None:  # of every language
-                    part = _draw(part, max(1, self.validation_examples // len(self.split_languages(split))), 0)
+                    part = draw_rows(part, max(1, self.validation_examples // len(self.split_languages(split))), 0)
                 parts.append(part.add_column("language", [language] * len(part)))
             table = datasets.concatenate_datasets(parts)
             if split == "train" and self.train_filter is not None:
                 table = self.train_filter(self, table)
             self._tables[split] = table
             if split == "train" and self.train_examples is not None:
-                self._tables[split] = _draw(table, self.train_examples, torch.initial_seed() % 2**63)
+                self._tables[split] = draw_rows(table, self.train_examples, torch.initial_seed() % 2**63)
         return self._tables[split]
 
     def _load(self, split: str, language: str) -> datasets.Dataset:
@@ -323,20 +304,7 @@ class Task(TaskData):
 
     def _check(self, table: datasets.Dataset, split: str, language: str) -> None:
         where = f"task {self.name!r}, split {split!r}, language {language!r}"
-        missing = [c for c in self.columns if c not in table.column_names]
-        if missing:
-            raise DataError(
-                f"{where}: column {missing[0]!r} is missing; load_split returned {', '.join(table.column_names)}"
-            )
-        if len(table) == 0:
-            raise DataError(f"{where}: no rows")
-        ids = table["id"]
-        if len(set(ids)) != len(ids):
-            seen: set[Any] = set()
-            row, twice = next((n, i) for n, i in enumerate(ids) if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-            raise DataError(
-                f"{where}: the id {twice!r} occurs twice, in rows {list(ids).index(twice) + 1} and {row + 1}"
-            )
+        check_columns(table, self.columns, where)
         self.check_rows(table, where)
 
     def _compare_size(self, table: datasets.Dataset, split: str, language: str) -> None:
@@ -392,11 +360,11 @@ class Task(TaskData):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random batches of the training split."""
-        return self.loader(_Batches(self, "train"), self.train_batches(), training=True)
+        return self.loader(SplitBatches(self, "train"), self.train_batches(), training=True)
 
     def evaluation_loader(self, split: str) -> DataLoader[Batch]:
         """A split of all its languages in one stream, longest batches first."""
-        return self.loader(_Batches(self, split), self.evaluation_batches(split))
+        return self.loader(SplitBatches(self, split), self.evaluation_batches(split))
 
     def evaluation_batches(self, split: str) -> EvaluationStream:
         """A split's batches for scoring."""

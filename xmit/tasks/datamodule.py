@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
@@ -15,6 +16,7 @@ from xmit.tasks.examples import Batch, HeadSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import datasets
     from transformers import PreTrainedTokenizerBase
 
     from xmit.data.image_spec import ImageSpec
@@ -83,6 +85,31 @@ class TaskData(LightningDataModule, ABC):
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # of its own: the global one must be the same in a run that is resumed
         )
+
+
+class SplitBatches(Dataset[Batch]):
+    """Hands lists of item numbers to the task's collate: batches are built whole, not item by item.
+
+    Args:
+        task: Whose batches.
+        split: Of which split.
+    """
+
+    def __init__(self, task: Task, split: str) -> None:
+        self.task, self.split, self.examples = task, split, task.examples(split)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, items: Any) -> Batch:
+        return self.task.batch(self.split, items)
+
+
+def draw_rows(table: datasets.Dataset, n: int, seed: int) -> datasets.Dataset:
+    """So many rows, in their order."""
+    if n >= len(table):
+        return table
+    return table.select(np.sort(np.random.default_rng(seed).permutation(len(table))[:n]))
 
 
 def _identity(batch: Any) -> Any:

@@ -66,7 +66,7 @@ class MultipleChoiceTask(Task):
         for k in range(self.num_choices):
             pairs = [(c, own[k]) if k < len(own) else ("", "") for c, own in zip(contexts, choices, strict=True)]
             first, second = [p[0] for p in pairs], [p[1] for p in pairs]
-            settings = {"truncation": True, "max_length": self.max_length}
+            settings: dict[str, Any] = {"truncation": True, "max_length": self.max_length}
             text[f"choice_{k}"] = tokenised(self.tokenizer, (first, second), **settings)
         return Examples(
             ids=[str(i) for i in table["id"]],

@@ -106,7 +106,8 @@ class _Product:
 def _round_off(x: Tensor, y: Tensor) -> float:
     """A bound on the error of a fp32 product, however it is summed, for lengths that occur."""
     longest: float = x.norm(dim=1).max().item() * y.norm(dim=1).max().item()
-    return longest * 2.0**-23 * max(8.0, float(x.shape[1]) ** 0.5)
+    root: float = float(x.shape[1]) ** 0.5
+    return longest * 2.0**-23 * max(8.0, root)
 
 
 def _centred(x: Tensor, y: Tensor) -> _Product:

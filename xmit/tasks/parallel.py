@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from xmit.errors import ConfigError, DataError, MissingDataError
 
 if TYPE_CHECKING:
+    import datasets
+
     from xmit.tasks.base import Task
 
 Columns = dict[str, list[Any]]
@@ -62,6 +64,31 @@ def integers(values: Iterable[Any], where: str | Path) -> list[int]:
             raise DataError(f"{where}: row {row} has {value!r} where a whole number belongs; mend that row")
         found.append(int(value))
     return found
+
+
+def check_columns(table: datasets.Dataset, columns: Iterable[str], where: str) -> None:
+    """Refuse a split that lacks a column, has no rows, or an id twice.
+
+    Args:
+        table: The split, as ``load_split`` returned it.
+        columns: What it must have, ``id`` among it.
+        where: Where the rows come from, for the error.
+
+    Raises:
+        DataError: For the first column or id that is amiss.
+    """
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"{where}: column {missing[0]!r} is missing; load_split returned {', '.join(table.column_names)}"
+        )
+    if len(table) == 0:
+        raise DataError(f"{where}: no rows")
+    ids = table["id"]
+    if len(set(ids)) != len(ids):
+        seen: set[Any] = set()
+        row, twice = next((n, i) for n, i in enumerate(ids) if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise DataError(f"{where}: the id {twice!r} occurs twice, in rows {list(ids).index(twice) + 1} and {row + 1}")
 
 
 def published_rows(task: Task, data: str, sizes: Mapping[str, int], split: str, language: str) -> int:

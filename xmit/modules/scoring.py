@@ -1,0 +1,46 @@
+"""What a module makes of a task's scores: rows of predictions and results, and the value checkpoints are chosen by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from xmit.tasks.base import Score, Task
+
+
+def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
+    """A task's prediction rows, with its name and what each adds to the main score.
+
+    Args:
+        task: The task.
+        decoded: Its decoded tensors of the whole split, each ``(n, …)``.
+        split: The split.
+    """
+    rows = task.predictions(decoded, split)
+    return rows.assign(task=task.name, item_score=task.item_scores(rows))
+
+
+def result_row(task: Task, split: str, score: Score) -> dict[str, Any]:
+    """A score as a row of results."""
+    return {
+        "task": task.name,
+        "benchmark_version": task.metadata.benchmark_version,
+        "split": split,
+        "language": score.language,
+        "metric": score.metric,
+        "is_main": score.metric == task.metadata.main_score,
+        "value": score.value,
+        "n": score.n,
+        "reason": score.reason,
+    }
+
+
+def source_score(task: Task, scores: Iterable[Score]) -> float:
+    """The main score's mean over the languages that are trained on; NaN where one of them has none."""
+    main = {score.language: score.value for score in scores if score.metric == task.metadata.main_score}
+    return sum(main.get(code, math.nan) for code in task.source_languages) / len(task.source_languages)
