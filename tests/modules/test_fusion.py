@@ -12,9 +12,10 @@ import torch
 from image_tasks import Brighter
 from mix_tasks import Odd, Vowels
 from safetensors.torch import load_file
+from small_trainer import trainer
 from transformers import AutoModel, XLMRobertaConfig, XLMRobertaModel
 
-from xmit import MultimodalModule, Trainer
+from xmit import MultimodalModule
 from xmit.__main__ import main
 from xmit.errors import ConfigError, EncoderError
 from xmit.modules.encoders import load_text_encoder, load_tokenizer
@@ -332,22 +333,6 @@ def test_images_that_do_not_fit(tiny_encoder, side, shape, message):
 # -- training, and away without a trace --------------------------------------------------------------------
 
 
-def trainer(tmp_path, **kwargs):
-    return Trainer(
-        **{
-            "max_steps": 6,
-            "precision": "32-true",
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "default_root_dir": tmp_path,
-            **kwargs,
-        }
-    )
-
-
 def mixture():
     return TaskMixture([Brighter(batch_size=8), Odd(batch_size=8)], "both", updates_per_epoch=6, sampling="uniform")
 
@@ -363,7 +348,7 @@ def test_text_and_image_text_train_together_and_leave_a_stock_encoder(tiny_encod
         drawn.append({p.grad is not None for p in module.fusion.parameters()})
 
     module.on_before_optimizer_step = before
-    fit = trainer(tmp_path)
+    fit = trainer(tmp_path, max_steps=6)
     fit.fit(module, mixture())
     # a text batch leaves the fusion alone, an image-text batch reaches all of it
     assert {True} in drawn

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from my_tasks import MyTask
+from small_trainer import trainer
 from transformers import AutoModel, AutoTokenizer, XLMRobertaForSequenceClassification
 
-from xmit import MultimodalModule, Trainer
+from xmit import MultimodalModule
 from xmit.errors import ConfigError, DataError, EncoderError, TrainingError
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.heads import ClassificationHead, ContrastiveHead, Encoded, build_head
@@ -18,22 +19,6 @@ from xmit.modules.vision import VisionConfig
 from xmit.tasks import DigitsImage
 
 TEXTS = ["Habari ya asubuhi", "good", "ein etwas längerer Satz mit vielen Wörtern"]
-
-
-def trainer(tmp_path, **kwargs):
-    return Trainer(
-        **{
-            "max_steps": 4,
-            "precision": "32-true",
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "default_root_dir": tmp_path,
-            **kwargs,
-        }
-    )
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from torch import nn
 from xmit import MultimodalModule, TaskMetadata, Trainer
 from xmit.bench.recipes import BATCH, LEARNING_RATE, Clock, Settings, examples, model
 from xmit.data.batching import Batching, Ragged, TrainingBatches
+from xmit.errors import DataError
 from xmit.tasks import SequenceClassificationTask
 from xmit.tasks.examples import Examples
 
@@ -58,8 +59,8 @@ class Tokens(SequenceClassificationTask):
         self.own["validation"] = Examples(["0"], ["en"], {"text": spare}, torch.tensor([0]))
 
     def load_split(self, split: str, language: str) -> datasets.Dataset:
-        """There are no texts."""
-        raise NotImplementedError
+        """Refused: the examples are given as tokens."""
+        raise DataError(f"task {self.name!r} is made of tokens, it has no split {split!r} of texts")
 
     def setup(self, stage: str) -> None:
         """Nothing is loaded."""
