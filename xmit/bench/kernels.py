@@ -23,7 +23,7 @@ def batching(quick: bool) -> Iterator[Result]:
     model = encoder()
     model.embeddings.requires_grad_(False)
     for data, size, longest in (("mnli", 16, 128), ("squad", 4, 384)):
-        n = 2 if quick else 6
+        n = 4 if quick else 8
         sizes = lengths(data, n * size).reshape(n, size)
         batches = [(padded(own, longest), padded(own, int(own.max())), own.tolist()) for own in sizes]
         model.eval()  # type: ignore[no-untyped-call]
@@ -51,7 +51,7 @@ def batching(quick: bool) -> Iterator[Result]:
             "dynamic": partial(padding, [side for _, side, _ in batches]),
             "packed": partial(packed, batches),
         }
-        times = {} if failed else interleave(variants, 3 if quick else 7)
+        times = {} if failed else interleave(variants, 3 if quick else 5)
         gates = {"packed_mnli_vs_padmax": 2.6, "packed_mnli_vs_dynamic": 1.8, "packed_squad_vs_padmax": 2.1}
         for case, gate in gates.items():
             if f"_{data}_" in case:
