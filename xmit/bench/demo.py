@@ -103,9 +103,10 @@ def hf_plan(quick: bool) -> Outcome:
             disable_tqdm=True,
             remove_unused_columns=False,
         )
-        train, validation = ([(split, i) for i in range(len(task.examples(split)))] for split in ("train", "validation"))
+        splits = {split: [(split, i) for i in range(len(task.examples(split)))] for split in ("train", "validation")}
         trainer = Trainer(
-            Peer(encoder, task), arguments, train_dataset=train, eval_dataset=validation, data_collator=_collator(task)
+            Peer(encoder, task), arguments, train_dataset=splits["train"],
+            eval_dataset=splits["validation"], data_collator=_collator(task),
         )  # fmt: skip
         trainer.train()
     languages, scores = task.examples("test").languages, {}

@@ -232,12 +232,6 @@ class MultimodalModule(CompactModule):
             self.log(f"{batch['task']}/loss", loss, batch_size=len(batch["item"]), prog_bar=True)
         return loss
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move the tensors of a batch and of its sides; what lies on the host stays there."""
-        if isinstance(batch, dict):
-            return {name: self.transfer_batch_to_device(part, device, dataloader_idx) for name, part in batch.items()}
-        return batch.to(device, non_blocking=True) if isinstance(batch, Tensor) else batch
-
     def _check_finite(self) -> None:
         """Stop when a loss was no number.
 
@@ -269,12 +263,17 @@ class MultimodalModule(CompactModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the norm within the update; by value, or under FSDP, as Lightning does."""
-        if not gradient_clip_val or gradient_clip_algorithm == "value" or isinstance(self.trainer.strategy, FSDPStrategy):
+        """Clip the norm within the update, or by value; under FSDP as Lightning does."""
+        if not gradient_clip_val or isinstance(self.trainer.strategy, FSDPStrategy):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        # Lightning refuses fused optimizers in mixed precision, in bf16 too, where no loss is scaled
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = scaler.get_scale() if scaler else 1.0
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val * scale)
         else:
-            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            clip_by_norm(optimizer, gradient_clip_val, scaler._get_scale_async() if scaler else 1.0)
+            clip_by_norm(optimizer, gradient_clip_val, scale)
 
     # -- scoring -------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def adamw(
     return optimizer, get_scheduler(settings["schedule"], optimizer, warmup, steps)
 
 
-def clip_by_norm(optimizer: torch.optim.Optimizer, largest: float, loss_scale: Tensor | float = 1.0) -> Tensor:
+def clip_by_norm(optimizer: torch.optim.Optimizer, largest: float, loss_scale: float = 1.0) -> Tensor:
     """Let a fused optimizer scale gradients down to a norm as it reads them, which saves writing all of them once more.
 
     The outcome is that of :func:`torch.nn.utils.clip_grad_norm_`, rounded differently.
