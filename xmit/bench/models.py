@@ -25,8 +25,8 @@ def lengths(name: str, n: int, seed: int = 0) -> npt.NDArray[np.int64]:
     """
     mean, sigma, longest = {"mnli": (3.73, 0.41, 128), "squad": (5.03, 0.45, 384)}[name]
     quantiles = [NormalDist(mean, sigma).inv_cdf((i + 0.5) / n) for i in range(n)]
-    drawn = np.random.default_rng(seed).permutation(np.exp(quantiles))
-    return np.clip(np.rint(drawn), 8, longest).astype(np.int64)
+    drawn = np.clip(np.rint(np.exp(quantiles)), 8, longest).astype(np.int64)
+    return np.random.default_rng(seed).permutation(drawn)
 
 
 def config(layers: int = 12, vocabulary: int = VOCABULARY, large: bool = False) -> XLMRobertaConfig:

@@ -141,7 +141,7 @@ class _Lookup(torch.autograd.Function):
         return F.embedding(places, weight)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None]:
         places, owner = ctx.saved_tensors[0].flatten(), ctx.owner
         rows = upstream.reshape(len(places), -1).to(owner.weight.dtype)
         if owner.padding_idx is not None:
