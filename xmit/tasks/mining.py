@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xmit.errors import DataError
 from xmit.tasks.base import Examples, Score
-from xmit.tasks.neighbours import best_threshold, mine
+from xmit.tasks.margins import best_threshold, mine
 from xmit.tasks.retrieval import EmbeddingTask
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class BitextMiningTask(EmbeddingTask):
     ids of its translations: a list on the source side, None where they are not known.
 
     The rules are LASER's and XTREME's (``utils_retrieve.py``): sentences are mined by
-    :func:`~xmit.tasks.neighbours.mine`; a pair with a sentence that occurs more than once in its corpus is dropped
+    :func:`~xmit.tasks.margins.mine`; a pair with a sentence that occurs more than once in its corpus is dropped
     then, for its id is not known; the threshold is the one with the best F1 on the development corpora. What is
     broken in XTREME's driver (``evaluate_retrieval.py``) is done as meant here: source and target ids come from
     their own files, and development and test corpora have candidates and thresholds of their own.

@@ -15,8 +15,8 @@ from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
+from xmit.tasks.margins import margins
 from xmit.tasks.nearest import top_k
-from xmit.tasks.neighbours import margins
 from xmit.tasks.scoring import accuracy_scores
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class RetrievalTask(EmbeddingTask):
     candidate counts for itself, also where its text is another's too.
 
     Args:
-        scoring: ``cosine``, or the ratio ``margin``, see :func:`~xmit.tasks.neighbours.margins`.
+        scoring: ``cosine``, or the ratio ``margin``, see :func:`~xmit.tasks.margins.margins`.
         neighbours: The size of the margin's neighbourhood.
         direction: ``backward`` swaps queries and candidates.
         layer: See :class:`EmbeddingTask`, as for all further arguments.
