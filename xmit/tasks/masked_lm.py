@@ -116,7 +116,9 @@ class MaskedLMTask(Task):
         table = self.load_documents(language)
         if self.documents is not None and self.documents < len(table):
             table = table.select(np.sort(np.random.default_rng(0).permutation(len(table))[: self.documents]))
-        texts = {hashlib.blake2b(t.encode(), digest_size=16).hexdigest(): t for t in table["text"] if t and t.strip()}
+        texts = {
+            hashlib.blake2b(t.encode(), digest_size=16).hexdigest(): t for t in table["text"][:] if t and t.strip()
+        }
         n = min(math.ceil(self.held_out * len(texts)), (len(texts) - 1) // 2)
         if n < 1:
             raise DataError(
@@ -148,7 +150,7 @@ class MaskedLMTask(Task):
         """Tokenise the documents and cut them into blocks, every language by itself."""
         blocks, languages, ids = [], [], []
         start = 0
-        for language, rows in groupby(table["language"]):
+        for language, rows in groupby(table["language"][:]):
             stop = start + sum(1 for _ in rows)
             own = self._blocks(table[start:stop]["text"])
             start = stop
