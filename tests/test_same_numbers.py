@@ -56,7 +56,7 @@ def test_an_example_costs_the_same_among_1_000_and_400_000(batching):
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_a_run_whose_tokens_are_cached_starts_within_ten_seconds(real_data, tmp_path):
-    """Processor time of a whole command with one update on MNLI's 9,815 pairs, which is more than wall time when idle."""
+    """Processor time of a whole command with one update, on the 9,815 pairs of MNLI dev."""
     words = ["fit", "--config", "configs/intermediate/mnli.yaml", "--model.encoder", "embedded:e5-small"]
     words += ["--data.data_dir", str(real_data), "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
     for part in ("train", "validation"):
