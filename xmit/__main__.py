@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -158,13 +159,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m xmit",
         description="English intermediate-task training and zero-shot cross-lingual transfer, from config to report.",
         epilog="example: " + EXAMPLES["study"],
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"xmit {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(name: str, what: str, run: Callable[[argparse.Namespace], int] | None = None) -> argparse.ArgumentParser:
         example = f"example: {EXAMPLES[name]}" if name in EXAMPLES else None
-        command = commands.add_parser(name, help=what, description=what + ".", epilog=example)
+        command = commands.add_parser(name, help=what, description=what + ".", epilog=example, allow_abbrev=False)
         command.set_defaults(handler=run)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return command
@@ -268,6 +270,8 @@ def main(argv: Sequence[str] | None = None) -> Any:
         if "--debug" in arguments:
             raise
         error = _own(raised)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error = XmitError(f"{error.strerror}: free some, and begin again; what was saved before is whole")
         kind = "" if isinstance(error, XmitError) else f"{type(error).__name__}: "
         message = " ".join(str(error).split()) or "no message"
         hint = "" if isinstance(error, XmitError) else " (--debug shows the traceback)"

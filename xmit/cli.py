@@ -27,6 +27,7 @@ from xmit.errors import ConfigError, XmitError
 from xmit.files import atomic_write, write_text
 from xmit.metrics import robustness_summary
 from xmit.modules.module import MultimodalModule
+from xmit.progress import quiet_libraries
 from xmit.runs import check_checkpoint, identity, origin, resumable, run_facts, run_logger
 from xmit.study.leakage import SharedItems
 from xmit.study.results import (
@@ -65,6 +66,7 @@ class XmitCLI(LightningCLI):
         self.extra_callbacks, self.identity = list(callbacks), identity
         self.is_cell = identity is not None
         self.started = time.monotonic()
+        quiet_libraries()
         self.last: LastCheckpoint | None = None
         self.shared: SharedItems | None = None
         each = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
@@ -76,7 +78,7 @@ class XmitCLI(LightningCLI):
             save_config_callback=None,  # written by us: the run's folder is ours, also without a logger
             seed_everything_default=0,  # an integer: True would say "random" and mean 0
             auto_configure_optimizers=False,
-            parser_kwargs={"prog": "python -m xmit", "env_prefix": "XMIT", **each},
+            parser_kwargs={"prog": "python -m xmit", "env_prefix": "XMIT", "allow_abbrev": False, **each},
             args=args,
         )
 
@@ -225,6 +227,8 @@ class XmitCLI(LightningCLI):
                         f"saved at update {self.trainer.global_step}; it goes on with: python -m xmit fit --config "
                         f"{self.folder / CONFIG} --ckpt_path {self.last.path}"
                     )
+                elif (best := self.folder / "checkpoints" / BEST).is_file():
+                    error.hint = f"the best weights so far are in {best}, which test takes with --ckpt_path"
                 raise
 
     def fit(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:

@@ -20,7 +20,7 @@ from xmit.tasks.datamodule import SplitBatches, TaskData, draw_rows
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
 from xmit.tasks.item_scores import unknown
 from xmit.tasks.metadata import ROLES, TaskMetadata
-from xmit.tasks.parallel import check_columns
+from xmit.tasks.parallel import check_columns, languages_at_hand
 
 if TYPE_CHECKING:
     import datasets
@@ -196,7 +196,8 @@ class Task(TaskData):
         if resolved == self.metadata.source_language and resolved not in known:
             raise ConfigError(f"task {self.metadata.name!r}: {resolved!r} is its source language and has no test data")
         if resolved not in known and not (source and self.data_dir and resolved in LANGUAGES):
-            raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known)
+            by_name = [f"{one.name} is {key!r}." for key, one in LANGUAGES.items() if one.name.lower() == code.lower()]
+            raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known, " ".join(by_name))
         return resolved
 
     @classmethod
@@ -251,7 +252,10 @@ class Task(TaskData):
                 raise ConfigError(f"task {self.name!r}: train_file and validation_file need a data_dir that holds them")
             parts = []
             for language in self.split_languages(split):
-                part = self._load(self.test_split if split == "test" else split, language)
+                try:
+                    part = self._load(self.test_split if split == "test" else split, language)
+                except MissingDataError as error:
+                    raise MissingDataError(f"{error}{languages_at_hand(self, split)}") from error
                 self._compare_size(part, self.test_split if split == "test" else split, language)
                 if split == "validation" and self.validation_examples is not None:  # of every language
                     part = draw_rows(part, max(1, self.validation_examples // len(self.split_languages(split))), 0)
@@ -381,9 +385,11 @@ class Task(TaskData):
             split: Which split.
 
         Returns:
-            The first rows in the canonical columns.
+            The first rows in the canonical columns, labels by their names.
         """
         import pandas as pd
 
         table = self.load_split(split, self.resolve_language(language or self.source_language, source=True))
-        return pd.DataFrame(table[:n])  # decodes images, which to_pandas does not
+        shown = pd.DataFrame(table[:n])  # decodes images, which to_pandas does not
+        names = getattr(self, "label_names", ())
+        return shown.assign(label=[names[i] for i in shown["label"]]) if names and "label" in shown else shown

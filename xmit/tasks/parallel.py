@@ -66,6 +66,18 @@ def integers(values: Iterable[Any], where: str | Path) -> list[int]:
     return found
 
 
+def languages_at_hand(task: Task, split: str) -> str:
+    """A sentence with those languages of a split whose files are below ``data_dir``, if some are and some are not."""
+    there = []
+    for language in task.split_languages(split) if task.data_dir else ():
+        try:
+            task.load_split(task.test_split if split == "test" else split, language)
+        except MissingDataError:
+            continue
+        there.append(language)
+    return f" Data of these languages are there: --data.languages=[{','.join(there)}]" if there else ""
+
+
 def check_columns(table: datasets.Dataset, columns: Iterable[str], where: str) -> None:
     """Refuse a split that lacks a column, has no rows, or an id twice.
 
