@@ -32,8 +32,9 @@ COLUMNS = (
 """The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
 
 
-PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score")
-"""The columns of prediction rows; the mean of ``item_score`` over a language is its main score, where it is known."""
+PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score", "text", "options")
+"""The columns of prediction rows. The mean of ``item_score`` over a language is its main score, where it is known. What
+an item of parallel data asks stands on one of its rows: ``text`` and, where predictions are numbers, ``options``."""
 
 
 @dataclass
@@ -85,7 +86,8 @@ def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | 
     """Write result rows and prediction rows as parquet, atomically."""
     atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
     if predictions is not None:
-        known = predictions if "item_score" in predictions else predictions.assign(item_score=math.nan)
+        unknown = {"item_score": math.nan, "text": None, "options": None}
+        known = predictions.assign(**{k: v for k, v in unknown.items() if k not in predictions})
         kept = known[list(PREDICTION_COLUMNS)]
         atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
 
