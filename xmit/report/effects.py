@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xmit.metrics.inference import Effect, effect, holm
+from xmit.metrics.inference import Effect, effect, family
 from xmit.metrics.paired import Contribution, ItemScores, Paired, contribution, pair_items, pair_scores
 from xmit.report.rows import (
     ALL,
@@ -196,6 +196,7 @@ class _Found:
             "seeds": tuple(seeds.values()),
             "seed_numbers": tuple(seeds),
             "reason": reason,
+            "effect": found,
         }
 
 
@@ -262,8 +263,8 @@ def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             line["p"] = NAN
     for name, members in families.items():
-        for line, p in zip(members, holm([m["p"] for m in members]), strict=True):
-            line |= {"family": name, "p_holm": p}
+        for i, tested in family(dict(enumerate(m["effect"] for m in members)), LEVEL).items():
+            members[i] |= {"family": name, "p_holm": tested.p}
     return lines
 
 
