@@ -32,7 +32,7 @@ NAN = float("nan")
 ENOUGH_SEEDS = 3
 """Below this many seeds their scatter is no estimate: only the items' uncertainty is given, and nothing is tested."""
 FLOOR = 0.25
-"""The least share of its family's median seed variance that a member's own is taken for in a test: half the deviation."""
+"""In a test a member's seed variance is at least this share of its family's median: half the standard deviation."""
 K = TypeVar("K", bound=Hashable)
 Kind = Literal["seeds and items", "seeds", "items", "none"]
 
@@ -90,7 +90,7 @@ class Tested:
     significant: bool
 
 
-def effect(contributions: Iterable[Contribution], confidence: float = 0.95) -> Effect:
+def effect(contributions: Iterable[Contribution], confidence: float = 0.95, *, test: bool = True) -> Effect:
     """The mean difference over all pairs of a target and a language, with its interval and test.
 
     Items of different targets are taken as independent, seeds are shared by all targets.
@@ -99,6 +99,7 @@ def effect(contributions: Iterable[Contribution], confidence: float = 0.95) -> E
         contributions: One for each target, from :func:`~xmit.metrics.paired.contribution`; those without any language
             do no harm.
         confidence: Share of such intervals that hold the truth.
+        test: Whether a p value is wanted, which takes longer than all else.
 
     Returns:
         The effect. With three seeds or more the interval covers seeds and items; with one or two it covers the items
@@ -133,10 +134,12 @@ def effect(contributions: Iterable[Contribution], confidence: float = 0.95) -> E
     else:
         shares = [p.residuals[r] for p, r in zip(parts, rows, strict=True) if p.residuals is not None]
         residuals = np.concatenate(shares, axis=1) / n_pairs
-    return _effect(by_seed, residuals, n_pairs, notes, confidence)
+    return _effect(by_seed, residuals, n_pairs, notes, confidence, test)
 
 
-def _effect(by_seed: Floats, residuals: Floats | None, n_pairs: int, notes: list[str], confidence: float) -> Effect:
+def _effect(
+    by_seed: Floats, residuals: Floats | None, n_pairs: int, notes: list[str], confidence: float, test: bool
+) -> Effect:
     n_seeds = len(by_seed)
     seeds = float(by_seed.var(ddof=1)) / n_seeds if n_seeds >= ENOUGH_SEEDS else NAN
     items = nu = NAN
@@ -165,7 +168,7 @@ def _effect(by_seed: Floats, residuals: Floats | None, n_pairs: int, notes: list
         estimate=estimate,
         low=estimate - half,
         high=estimate + half,
-        p=_p_value(abs(estimate), used) if kind == "seeds and items" else NAN,
+        p=_p_value(abs(estimate), used) if test and kind == "seeds and items" else NAN,
         se=math.sqrt(variance) if used else NAN,
         se_seeds=math.sqrt(seeds),
         se_items=math.sqrt(items),
