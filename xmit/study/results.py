@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,9 +85,7 @@ def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | 
     """Write result rows and prediction rows as parquet, atomically."""
     atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
     if predictions is not None:
-        unknown = {"item_score": math.nan, "text": None, "options": None}
-        known = predictions.assign(**{k: v for k, v in unknown.items() if k not in predictions})
-        kept = known[list(PREDICTION_COLUMNS)]
+        kept = predictions.reindex(columns=PREDICTION_COLUMNS)  # what a task does not know is empty
         atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
 
 
