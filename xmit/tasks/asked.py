@@ -31,7 +31,9 @@ def asked(task: Task, predictions: pd.DataFrame, split: str) -> dict[str, list[A
     if not task.asked_columns or not task.metadata.parallel or predictions["language"].nunique() < 2:
         return found
     table = task.table(split)
-    places = {(code, str(key)): n for n, (code, key) in enumerate(zip(table["language"], table["id"], strict=True))}
+    places = {
+        (code, str(key)): n for n, (code, key) in enumerate(zip(table["language"][:], table["id"][:], strict=True))
+    }
     keys = list(zip(predictions["language"], predictions["id"], strict=True))
     chosen: dict[str, int] = {}
     for row in sorted(range(len(keys)), key=lambda row: keys[row][0] != task.source_language):
@@ -39,9 +41,9 @@ def asked(task: Task, predictions: pd.DataFrame, split: str) -> dict[str, list[A
             chosen.setdefault(keys[row][1], row)
     rows = list(chosen.values())
     part = table.select([places[keys[row]] for row in rows])
-    texts = [[cut(text, LONGEST // len(task.asked_columns)) for text in part[name]] for name in task.asked_columns]
+    texts = [[cut(text, LONGEST // len(task.asked_columns)) for text in part[name][:]] for name in task.asked_columns]
     options = task.asked_options
-    choices = part[options] if isinstance(options, str) else [options] * len(rows)
+    choices = part[options][:] if isinstance(options, str) else [options] * len(rows)
     for row, lines, own in zip(rows, zip(*texts, strict=True), choices, strict=True):
         found["text"][row] = "\n".join(filter(None, lines))
         found["options"][row] = [cut(text, OPTION) for text in own] or None
