@@ -31,9 +31,8 @@ def asked(task: Task, predictions: pd.DataFrame, split: str) -> dict[str, list[A
     if not task.asked_columns or not task.metadata.parallel or predictions["language"].nunique() < 2:
         return found
     table = task.table(split)
-    places = {
-        (code, str(key)): n for n, (code, key) in enumerate(zip(table["language"][:], table["id"][:], strict=True))
-    }
+    known = zip(table["language"][:], map(str, table["id"][:]), strict=True)
+    places = {key: n for n, key in enumerate(known)}
     keys = list(zip(predictions["language"], predictions["id"], strict=True))
     chosen: dict[str, int] = {}
     for row in sorted(range(len(keys)), key=lambda row: keys[row][0] != task.source_language):
