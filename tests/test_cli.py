@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModel
 
 from xmit.__main__ import main
-from xmit.study.results import COLUMNS, load_results
+from xmit.study.results import COLUMNS, PREDICTION_COLUMNS, load_results
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -50,7 +50,8 @@ def test_fit_writes_a_whole_run(run, capsys):
     assert set(rows["target"]) == {"my_task"}
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert len(predictions) == 3 * 16
-    assert set(predictions.columns) == {"task", "language", "id", "prediction", "scores", "target", "item_score"}
+    assert tuple(predictions.columns) == PREDICTION_COLUMNS
+    assert predictions[predictions["text"].notna()]["language"].tolist() == ["en"] * 16
     log = pd.read_csv(run / "log.csv")
     assert "my_task/en/accuracy" in log.columns
     assert (run / "checkpoints" / "best.ckpt").is_file()

@@ -70,6 +70,8 @@ class Task(TaskData):
     """What becomes of an image that cannot be decoded; an argument of tasks with images."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
+    asked_options: ClassVar[str | tuple[str, ...]] = ()
+    """What numbers in predictions stand for: their names, or the canonical column with each row's choices."""
 
     def __init__(
         self,
@@ -159,8 +161,12 @@ class Task(TaskData):
         if self.metadata.parallel and predictions["language"].nunique() > 1:
             from xmit.tasks.scoring import consistency_scores
 
-            scores += consistency_scores(predictions, self.source_language)
+            scores += consistency_scores(predictions, self.source_language, self.ranking(predictions))
         return scores
+
+    def ranking(self, predictions: pd.DataFrame) -> Tensor | None:
+        """Each prediction row's candidates that all languages share, best first ``(rows, ranks)``, for RankC."""
+        return None
 
     # -- shared ------------------------------------------------------------------------------------------
 
@@ -168,6 +174,11 @@ class Task(TaskData):
     def columns(self) -> tuple[str, ...]:
         """The canonical columns that :meth:`load_split` must return."""
         return ("id",)
+
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The canonical columns that say what an example asks, for people who read its prediction."""
+        return ()
 
     @property
     def tasks(self) -> dict[str, Task]:
