@@ -17,7 +17,6 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.strategies import FSDPStrategy
 
 import xmit.tasks
 from xmit import interruption
@@ -244,10 +243,12 @@ class XmitCLI(LightningCLI):
                     f"lower trainer.val_check_interval to choose among more",
                     stacklevel=2,
                 )
-                trainer.save_checkpoint(self.folder / "checkpoints" / BEST, weights_only=True)
+                best = str(self.folder / "checkpoints" / BEST)
+                trainer.save_checkpoint(best, weights_only=True)
             trainer.validate(model, datamodule=datamodule, ckpt_path=best, verbose=False)
         if scored:
-            trainer.test(model, datamodule=datamodule, verbose=False)
+            trained = best if datamodule.trains and model.sharded else None  # else the weights are those validated
+            trainer.test(model, datamodule=datamodule, ckpt_path=trained, verbose=False)
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             save = self.options.save_encoder
             if save or (save is None and info.role == "intermediate"):
@@ -259,7 +260,7 @@ class XmitCLI(LightningCLI):
 
     def whole(self, model: MultimodalModule) -> MultimodalModule:
         """The module with all its weights, scattered over processes by FSDP but whole in its checkpoint."""
-        if not isinstance(self.trainer.strategy, FSDPStrategy):
+        if not model.sharded:
             return model
         return MultimodalModule.load_from_checkpoint(
             self.folder / "checkpoints" / BEST, map_location="cpu", weights_only=True

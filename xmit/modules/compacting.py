@@ -8,13 +8,13 @@ from torch import nn
 
 from xmit.modules import compact_embedding
 from xmit.modules.compact_embedding import CompactEmbedding
-from xmit.modules.resuming import ResumableModule
+from xmit.modules.sharding import ShardedModule
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
 
-class CompactModule(ResumableModule):
+class CompactModule(ShardedModule):
     """A module that trains those rows of its word embeddings that are in use, see :class:`CompactEmbedding`.
 
     Attributes:
@@ -54,7 +54,8 @@ class CompactModule(ResumableModule):
         """Put the whole embedding back; a checkpoint saved by hand now still needs to know of the compact one."""
         if self._compact is not None:
             self._embedding_state = compact_embedding.state(self._compact)
-            self._restore_embedding()
+            if not self.sharded:  # then it is whole in the checkpoint alone
+                self._restore_embedding()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write which rows the optimizer's state belongs to; the weights are always those of the whole matrix."""

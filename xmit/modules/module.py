@@ -126,6 +126,7 @@ class MultimodalModule(CompactModule):
 
     def setup(self, stage: str) -> None:
         """Hand the tokenizer and the image spec to the tasks."""
+        super().setup(stage)
         strategy = self.trainer.strategy
         if (len(self.tasks) > 1 or self.vision is not None) and isinstance(strategy, DDPStrategy):
             # a batch is of one task, so the heads of the others get no gradient, nor without images the fusion
@@ -133,7 +134,10 @@ class MultimodalModule(CompactModule):
         self.trainer.datamodule.bind(self.tokenizer, self.image_spec)  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
-        """Build the encoder, and the heads that the tasks ask for; only once."""
+        """Build the encoder, and the heads that the tasks ask for; only once, but anew from what FSDP has scattered."""
+        if self.sharded and self.text_encoder is not None:
+            self.check_at_hand()
+            self.text_encoder, self._specs = None, {}
         if self.text_encoder is None:
             self._build_encoder()
         if self._trainer is None:

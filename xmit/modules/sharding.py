@@ -1,0 +1,59 @@
+"""A module whose weights FSDP scatters over processes: whole in checkpoints, in pieces everywhere else."""
+
+from __future__ import annotations
+
+from lightning.pytorch.strategies import FSDPStrategy
+from torch.optim import Optimizer
+
+from xmit.errors import ConfigError
+from xmit.modules.resuming import ResumableModule
+
+
+class ShardedModule(ResumableModule):
+    """What FSDP needs to know of a module, and what it leaves behind; without FSDP it does nothing."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the trainer that runs it scatters its weights."""
+        return self._trainer is not None and isinstance(self.trainer.strategy, FSDPStrategy)
+
+    def setup(self, stage: str) -> None:
+        """Have FSDP gather one encoder layer at a time, unless the strategy names another policy.
+
+        Raises:
+            ConfigError: If checkpoints would be in pieces too.
+        """
+        strategy = self.trainer.strategy
+        if isinstance(strategy, FSDPStrategy):
+            from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+            from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
+
+            if strategy._state_dict_type != "full":
+                raise ConfigError(
+                    "FSDP: trainer.strategy.init_args.state_dict_type must be full, so that a run on any number of "
+                    "devices can start from what this one leaves"
+                )
+            strategy.kwargs.setdefault("auto_wrap_policy", ModuleWrapPolicy({XLMRobertaLayer}))
+
+    def check_at_hand(self) -> None:
+        """Refuse to score weights that are in pieces.
+
+        Raises:
+            ConfigError: If so: after a fit only its checkpoint has them.
+        """
+        if not self.trainer.training and self.trainer.ckpt_path is None:
+            raise ConfigError(
+                "FSDP has left the weights in pieces: score the checkpoint, trainer.test(module, task, ckpt_path=…)"
+            )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm over all processes, which Lightning does not under FSDP."""
+        if self.sharded and gradient_clip_val and gradient_clip_algorithm != "value":
+            self.trainer.strategy.model.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
