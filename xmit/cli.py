@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -217,6 +218,9 @@ class XmitCLI(LightningCLI):
         with interruption.interruptible():
             try:
                 super()._run_subcommand(subcommand)
+                for logger in self.trainer.loggers:
+                    # W&B would log the next cell of this process into the same run
+                    getattr(logger.experiment, "finish", lambda: None)()
             except interruption.Interrupted as error:
                 error.hint = "nothing was saved yet; the same command begins again"
                 if self.last is not None and self.last.saved:
@@ -230,6 +234,8 @@ class XmitCLI(LightningCLI):
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
         info, trainer = self.info, self.trainer
         self.write_config(CONFIG)
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"run": asdict(info), "folder": str(self.folder)})  # which of a study's cells it is
         self.leave_out_tests()
         scored = info.role == "target" and not self.options.no_test
         if scored:

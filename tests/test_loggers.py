@@ -1,0 +1,89 @@
+"""The loggers of configs/trainer/loggers.yaml, each with one epoch: what they keep is what the run's rows say."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from xmit.__main__ import main
+from xmit.study.results import load_results
+
+FILE = Path(__file__).parents[1] / "configs" / "trainer" / "loggers.yaml"
+LOGGERS = {
+    logger["class_path"].rpartition(".")[2]: logger for logger in yaml.safe_load(FILE.read_text())["trainer"]["logger"]
+}
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def csv(folder):
+    frame = pd.read_csv(next(folder.rglob("metrics.csv")))
+    return {name: frame[name].dropna().iloc[-1] for name in frame if frame[name].notna().any()}, None
+
+
+def tensorboard(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(next(folder.rglob("events.out.*")).parent)).Reload()
+    return {name: events.Scalars(name)[-1].value for name in events.Tags()["scalars"]}, None
+
+
+def mlflow(folder):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("xmit").experiment_id])
+    return run.data.metrics, run.data.params["run/target"]
+
+
+def wandb(folder):
+    """What an offline run would send to the server."""
+    import json
+
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    store, found, target = DataStore(), {}, None
+    store.open_for_scan(str(next(folder.rglob("run-*.wandb"))))
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record.FromString(data)
+        for item in record.history.item:
+            found[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+        for item in record.config.update:
+            if (item.key or item.nested_key[0]).startswith("run"):
+                target = json.loads(item.value_json)
+    return found, target["target"] if isinstance(target, dict) else target
+
+
+READ = {
+    "CSVLogger": (csv, "yaml"),
+    "TensorBoardLogger": (tensorboard, "tensorboard"),
+    "WandbLogger": (wandb, "wandb"),
+    "MLFlowLogger": (mlflow, "mlflow"),
+}
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_a_logger_of_the_config_keeps_what_the_rows_say(name, tiny_encoder, tmp_path, monkeypatch):
+    read, package = READ[name]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "logs").mkdir(parents=True)
+    trainer = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "enable_progress_bar": False}
+    data = {"class_path": "my_tasks.MyTask", "init_args": {"batch_size": 16}}
+    run = {"cell": "none--mine-s0", "target": "mine"}
+    fit = {"model": {"encoder": tiny_encoder}, "trainer": trainer, "data": data, "run": run}
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(fit))
+    (tmp_path / "log.yaml").write_text(yaml.safe_dump({"trainer": {"logger": [LOGGERS[name]]}}))
+    assert main(["fit", "--config", "fit.yaml", "--config", "log.yaml", "--output", "r"]) == 0
+    kept, target = read(tmp_path / "runs" / "logs")
+    rows = load_results(tmp_path / "r").query("is_main and split == 'test'")
+    assert len(rows) == 3
+    for row in rows.itertuples():
+        assert kept[f"my_task/{row.language}/{row.metric}"] == pytest.approx(row.value)
+    assert "main_score" in kept
+    assert target in (None, "mine")
