@@ -51,7 +51,7 @@ def fit(folder, config):
     if config["trainer"]["devices"] == 1:
         assert main(words) == 0
     else:  # Lightning starts the command line again, which must not be pytest's
-        done = subprocess.run([sys.executable, "-m", "xmit", *words], timeout=500, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "xmit", *words], timeout=1500, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
     losses = [[json.loads(line) for line in path.open()] for path in sorted((folder / "losses").iterdir())]
     assert len(losses) == config["trainer"]["devices"]
