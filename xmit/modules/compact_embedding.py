@@ -103,6 +103,7 @@ class CompactEmbedding(nn.Module):
         if table.shape != self.rest.shape:
             error_msgs.append(f"{prefix}weight is {tuple(table.shape)}, not {tuple(self.rest.shape)}")
             return
+        table = table.data  # FSDP's is not read yet
         with torch.no_grad():
             self.weight.copy_(table[self.rows.to(table.device)])
         unused = self.unused

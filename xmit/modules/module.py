@@ -148,6 +148,7 @@ class MultimodalModule(CompactModule):
             self._build_heads(specs)
         if self.trainer.state.fn == TrainerFn.FITTING:
             self._shrink_embedding()
+        self.note_matrices()
 
     def _build_encoder(self) -> None:
         encoder = load_text_encoder(self.encoder_source)
@@ -262,7 +263,7 @@ class MultimodalModule(CompactModule):
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                decay = self.hparams["weight_decay"] if parameter.ndim > 1 else 0.0
+                decay = self.hparams["weight_decay"] if self.is_matrix(name) else 0.0
                 key = (rate if name.startswith("text_encoder.") else head_rate, decay)
                 groups.setdefault(key, []).append(parameter)
         optimizer = torch.optim.AdamW(

@@ -35,6 +35,14 @@ class ShardedModule(ResumableModule):
                 )
             strategy.kwargs.setdefault("auto_wrap_policy", ModuleWrapPolicy({XLMRobertaLayer}))
 
+    def note_matrices(self) -> None:
+        """Keep in mind which parameters are matrices, before FSDP makes vectors of their pieces."""
+        self._matrices = {name for name, parameter in self.named_parameters() if parameter.ndim > 1}
+
+    def is_matrix(self, name: str) -> bool:
+        """Whether a parameter is one that weight decay is for."""
+        return name.replace("_fsdp_wrapped_module.", "") in self._matrices
+
     def check_at_hand(self) -> None:
         """Refuse to score weights that are in pieces.
 
