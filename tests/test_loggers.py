@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -40,22 +41,22 @@ def mlflow(folder):
 
 
 def wandb(folder):
-    """What an offline run would send to the server."""
-    import json
-
+    """What an offline run would send to the server: records in LevelDB's log format, behind a header of 7 bytes."""
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
-    store, found, target = DataStore(), {}, None
-    store.open_for_scan(str(next(folder.rglob("run-*.wandb"))))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record.FromString(data)
-        for item in record.history.item:
-            found[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
-        for item in record.config.update:
-            if (item.key or item.nested_key[0]).startswith("run"):
-                target = json.loads(item.value_json)
-    return found, target["target"] if isinstance(target, dict) else target
+    data, found, config, whole = next(folder.rglob("run-*.wandb")).read_bytes(), {}, {}, b""
+    place = 7
+    while place + 7 <= len(data):
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if 2**15 - place % 2**15 < 7:  # no room for a header at the end of a block
+            place += 2**15 - place % 2**15
+        if kind in (1, 4):  # a record, or the last part of one
+            record, whole = wandb_internal_pb2.Record.FromString(whole), b""
+            for items, kept in ((record.history.item, found), (record.config.update, config)):
+                kept.update({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+    return found, config["run"]["target"]
 
 
 READ = {
@@ -87,3 +88,6 @@ def test_a_logger_of_the_config_keeps_what_the_rows_say(name, tiny_encoder, tmp_
         assert kept[f"my_task/{row.language}/{row.metric}"] == pytest.approx(row.value)
     assert "main_score" in kept
     assert target in (None, "mine")
+    if name == "WandbLogger":  # which would go on with the run of this process, of another cell of a study
+        assert main(["fit", "--config", "fit.yaml", "--config", "log.yaml", "--output", "again"]) == 0
+        assert len(list(tmp_path.rglob("run-*.wandb"))) == 2
