@@ -73,7 +73,6 @@ def test_a_logger_of_the_config_keeps_what_the_rows_say(name, tiny_encoder, tmp_
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "logs").mkdir(parents=True)
     trainer = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "enable_progress_bar": False}
     data = {"class_path": "my_tasks.MyTask", "init_args": {"batch_size": 16}}
     run = {"cell": "none--mine-s0", "target": "mine"}
