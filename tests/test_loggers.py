@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -41,11 +42,24 @@ def mlflow(folder):
 
 
 def wandb(folder):
-    """What an offline run would send to the server: records in LevelDB's log format, behind a header of 7 bytes."""
+    """What an offline run would send to the server, when W&B's own process has written all of it."""
+    for _ in range(600):
+        records = list(wandb_records(next(folder.rglob("run-*.wandb")).read_bytes()))
+        if records and records[-1].HasField("exit"):
+            break
+        time.sleep(0.2)
+    found, config = {}, {}
+    for record in records:
+        for items, kept in ((record.history.item, found), (record.config.update, config)):
+            kept.update({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+    return found, config["run"]["target"]
+
+
+def wandb_records(data):
+    """Records in LevelDB's log format, behind a header of 7 bytes."""
     from wandb.proto import wandb_internal_pb2
 
-    data, found, config, whole = next(folder.rglob("run-*.wandb")).read_bytes(), {}, {}, b""
-    place = 7
+    place, whole = 7, b""
     while place + 7 <= len(data):
         length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
         whole += data[place + 7 : place + 7 + length]
@@ -53,10 +67,8 @@ def wandb(folder):
         if 2**15 - place % 2**15 < 7:  # no room for a header at the end of a block
             place += 2**15 - place % 2**15
         if kind in (1, 4):  # a record, or the last part of one
-            record, whole = wandb_internal_pb2.Record.FromString(whole), b""
-            for items, kept in ((record.history.item, found), (record.config.update, config)):
-                kept.update({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
-    return found, config["run"]["target"]
+            yield wandb_internal_pb2.Record.FromString(whole)
+            whole = b""
 
 
 READ = {
