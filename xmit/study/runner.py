@@ -196,8 +196,10 @@ def print_plan(
 def report_study(folder: Path, console: Console) -> None:
     """Write the report of a study and print its summary."""
     from xmit.report import print_summary, study_options, write_report
+    from xmit.report.rows import checked
 
     rows, info = study_rows(folder)
+    rows = checked(rows)
     if not (rows["role"] == "target").any():
         console.print("no target is scored yet, so there is nothing to report")
         return
