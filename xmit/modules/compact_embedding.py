@@ -84,7 +84,9 @@ class CompactEmbedding(nn.Module):
         return hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        destination[f"{prefix}weight"] = self.table()
+        # under FSDP the first process alone has it whole, and what the others give is thrown away
+        whole = self.weight.shape == (len(self.rows), self.embedding_dim)
+        destination[f"{prefix}weight"] = self.table() if whole else self.weight.detach()
 
     def _load_from_state_dict(
         self,
