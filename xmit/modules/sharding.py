@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from lightning.pytorch.strategies import FSDPStrategy
-from torch.optim import Optimizer
+from torch import nn
 
 from xmit.errors import ConfigError
+from xmit.modules.optimizer import clip_by_norm
 from xmit.modules.resuming import ResumableModule
 
 
@@ -37,11 +41,12 @@ class ShardedModule(ResumableModule):
 
     def note_matrices(self) -> None:
         """Keep in mind which parameters are matrices, before FSDP makes vectors of their pieces."""
-        self._matrices = {name for name, parameter in self.named_parameters() if parameter.ndim > 1}
+        self.matrices = {name for name, parameter in self.named_parameters() if parameter.ndim > 1}
 
-    def is_matrix(self, name: str) -> bool:
-        """Whether a parameter is one that weight decay is for."""
-        return name.replace("_fsdp_wrapped_module.", "") in self._matrices
+    def parameters_by_name(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters, by the names that they have without FSDP."""
+        for name, parameter in self.named_parameters():
+            yield name.replace("_fsdp_wrapped_module.", ""), parameter
 
     def check_at_hand(self) -> None:
         """Refuse to score weights that are in pieces.
@@ -55,13 +60,17 @@ class ShardedModule(ResumableModule):
             )
 
     def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip by the norm over all processes, which Lightning does not under FSDP."""
-        if self.sharded and gradient_clip_val and gradient_clip_algorithm != "value":
-            self.trainer.strategy.model.clip_grad_norm_(gradient_clip_val)
+        """Clip the norm, within the update or under FSDP over all processes, or by value."""
+        if not gradient_clip_val:
+            return
+        # Lightning refuses fused optimizers in mixed precision, in bf16 too, where no loss is scaled
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = scaler.get_scale() if scaler else 1.0
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val * scale)
+        elif self.sharded:
+            self.trainer.strategy.model.clip_grad_norm_(gradient_clip_val * scale)
         else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            clip_by_norm(optimizer, gradient_clip_val, scale)

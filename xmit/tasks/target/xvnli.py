@@ -41,8 +41,8 @@ class XVNLI(VisualEntailmentTask):
         code = self.native(language)
         if not self.data_dir:
             table = load_hub(self.metadata.dataset, split=code, rows=1_164)
-            rows = {"id": [f"test-{n}" for n in range(len(table))], "hypothesis": list(table["hypothesis"])}
-            return entailment_table(rows, list(table["label"]), f"{self.metadata.dataset}, {code}", table)
+            rows = {"id": [f"test-{n}" for n in range(len(table))], "hypothesis": table["hypothesis"][:]}
+            return entailment_table(rows, table["label"][:], f"{self.metadata.dataset}, {code}", table)
         name = f"annotations/{code}/test.jsonl"
         path = self.file(split, "en", f"XVNLI/{name}", f"iglue/XVNLI/{name}", f"datasets/XVNLI/{name}", name)
         read = read_jsonl(path, ("gold_label", "sentence2", "Flikr30kID", "pairID"), texts=("sentence2", "pairID"))
