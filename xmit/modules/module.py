@@ -136,8 +136,7 @@ class MultimodalModule(CompactModule):
     def configure_model(self) -> None:
         """Build the encoder, and the heads that the tasks ask for; only once, but anew from what FSDP has scattered."""
         if self.sharded and self.text_encoder is not None:
-            self.check_at_hand()
-            self.text_encoder, self._specs = None, {}
+            self.text_encoder, self._specs, self.in_pieces = None, {}, not self.trainer.training
         if self.text_encoder is None:
             self._build_encoder()
         if self._trainer is None:
@@ -268,6 +267,7 @@ class MultimodalModule(CompactModule):
     # -- scoring -------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
+        self.check_at_hand()
         self.stores = nn.ModuleDict({name: PredictionStore(t.decoded_fields) for name, t in self.tasks.items()})
 
     def _step(self, batch: Batch) -> None:

@@ -16,6 +16,9 @@ from xmit.modules.resuming import ResumableModule
 class ShardedModule(ResumableModule):
     """What FSDP needs to know of a module, and what it leaves behind; without FSDP it does nothing."""
 
+    in_pieces = False
+    """Whether the weights of a fit were scattered and are not loaded again."""
+
     @property
     def sharded(self) -> bool:
         """Whether the trainer that runs it scatters its weights."""
@@ -48,13 +51,18 @@ class ShardedModule(ResumableModule):
         for name, parameter in self.named_parameters():
             yield name.replace("_fsdp_wrapped_module.", ""), parameter
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """With a checkpoint all weights are there again."""
+        super().on_load_checkpoint(checkpoint)
+        self.in_pieces = False
+
     def check_at_hand(self) -> None:
-        """Refuse to score weights that are in pieces.
+        """Refuse to score without the weights that a fit has left in pieces.
 
         Raises:
-            ConfigError: If so: after a fit only its checkpoint has them.
+            ConfigError: If no checkpoint was loaded.
         """
-        if not self.trainer.training and self.trainer.ckpt_path is None:
+        if self.in_pieces:
             raise ConfigError(
                 "FSDP has left the weights in pieces: score the checkpoint, trainer.test(module, task, ckpt_path=…)"
             )
