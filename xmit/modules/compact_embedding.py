@@ -100,9 +100,7 @@ class CompactEmbedding(nn.Module):
         return hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        # under FSDP the first process alone has it whole, and what the others give is thrown away
-        whole = self.weight.shape == (len(self.rows), self.embedding_dim)
-        destination[f"{prefix}weight"] = self.table() if whole else self.weight.detach()
+        destination[f"{prefix}weight"] = self.table()
 
     def _load_from_state_dict(
         self,
@@ -121,7 +119,6 @@ class CompactEmbedding(nn.Module):
         if table.shape != self.rest.shape:
             error_msgs.append(f"{prefix}weight is {tuple(table.shape)}, not {tuple(self.rest.shape)}")
             return
-        table = table.data  # FSDP's is not read yet
         with torch.no_grad():
             self.weight.copy_(table[self.rows.to(table.device)])
         unused = self.unused

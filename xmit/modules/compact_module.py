@@ -36,11 +36,11 @@ class CompactModule(ShardedModule):
         return words if isinstance(words, CompactEmbedding) else None
 
     def _shrink_embedding(self) -> None:
-        """Begin to train the rows in use, unless a head needs all of them."""
+        """Begin to train the rows in use, unless a head needs all of them, or FSDP takes the matrix to pieces."""
         self._embedding_state = None
         assert self.text_encoder is not None
         shared = any(head.shares_words for head in self.heads.values())
-        if self.hparams["embedding"] == "compact" and not shared:
+        if self.hparams["embedding"] == "compact" and not shared and not self.sharded:
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             rows = compact_embedding.used_rows(data, self.text_encoder.config.vocab_size)
             compact_embedding.shrink(self.text_encoder, rows)
@@ -54,8 +54,7 @@ class CompactModule(ShardedModule):
         """Put the whole embedding back; a checkpoint saved by hand now still needs to know of the compact one."""
         if self._compact is not None:
             self._embedding_state = compact_embedding.state(self._compact)
-            if not self.sharded:  # then it is whole in the checkpoint alone
-                self._restore_embedding()
+            self._restore_embedding()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write which rows the optimizer's state belongs to; the weights are always those of the whole matrix."""

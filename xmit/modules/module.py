@@ -54,7 +54,7 @@ class MultimodalModule(CompactModule):
         schedule: How it goes on from there.
         embedding: ``compact`` trains the rows of the word embeddings that training and source validation use, the
             others only decay: the same outcome as ``full``, which is taken instead where a head shares the matrix
-            (masked LM). ``frozen`` leaves it as it is.
+            (masked LM) and under FSDP. ``frozen`` leaves it as it is.
         dropout: Dropout in the encoder; its config's by default.
         checkpointing: Keep no activations within the encoder's layers but compute them again in the backward pass:
             a third more time for a fraction of the memory.
