@@ -220,7 +220,7 @@ class XmitCLI(LightningCLI):
                 super()._run_subcommand(subcommand)
                 for logger in self.trainer.loggers:
                     # W&B would log the next cell of this process into the same run
-                    getattr(logger.experiment, "finish", lambda: None)()
+                    getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
             except interruption.Interrupted as error:
                 error.hint = "nothing was saved yet; the same command begins again"
                 if self.last is not None and self.last.saved:

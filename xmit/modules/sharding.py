@@ -79,6 +79,7 @@ class ShardedModule(ResumableModule):
         if gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val * scale)
         elif self.sharded:
-            self.trainer.strategy.model.clip_grad_norm_(gradient_clip_val * scale)
+            root: Any = self.trainer.strategy.model
+            root.clip_grad_norm_(gradient_clip_val * scale)
         else:
             clip_by_norm(optimizer, gradient_clip_val, scale)
