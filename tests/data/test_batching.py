@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from torch.nn.utils.rnn import pad_sequence
 
+from xmit.data import batching
 from xmit.data.batching import EvaluationStream, LanguageBatches, Ragged, TrainingBatches
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=200).map(lambda v: np.array(v, dtype=np.int64))
@@ -35,6 +36,22 @@ def test_stream_covers_everything_once_within_the_budget(lengths, max_tokens):
         assert len(batch) == 1 or len(batch) * lengths[batch].max() <= max_tokens
     longest = [lengths[b].max() for b in batches]
     assert longest == sorted(longest, reverse=True)
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+@pytest.mark.parametrize("n", [1, 2, 7, 30])
+def test_processes_score_as_many_batches_and_all_items(n, world, monkeypatch):
+    """FSDP waits for everybody at every forward pass."""
+    stream = EvaluationStream(np.full(n, 4), 8)
+    shares = []
+    for rank in range(world):
+        monkeypatch.setattr(batching, "_world", lambda rank=rank: (rank, world))
+        shares.append(list(stream))
+        assert len(stream) == len(shares[-1])
+    assert len({len(share) for share in shares}) == 1
+    seen = [item for share in shares for batch in share for item in batch]
+    assert set(seen) == set(range(n))
+    assert len(seen) - n <= 2 * (world - 1)
 
 
 @pytest.mark.parametrize("batching", ["padded", "grouped"])
