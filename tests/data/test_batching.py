@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from torch.nn.utils.rnn import pad_sequence
 
-from xmit.data import batching
 from xmit.data.batching import EvaluationStream, LanguageBatches, Ragged, TrainingBatches
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=200).map(lambda v: np.array(v, dtype=np.int64))
@@ -45,7 +44,7 @@ def test_processes_score_as_many_batches_and_all_items(n, world, monkeypatch):
     stream = EvaluationStream(np.full(n, 4), 8)
     shares = []
     for rank in range(world):
-        monkeypatch.setattr(batching, "_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr("xmit.data.batching._world", lambda rank=rank: (rank, world))
         shares.append(list(stream))
         assert len(stream) == len(shares[-1])
     assert len({len(share) for share in shares}) == 1
