@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -63,21 +66,17 @@ def patiently(start):
 def ftp(tmp_path):
     """An FTP server: a filesystem that fsspec knows and that is no path."""
     pytest.importorskip("pyftpdlib")
-    from pyftpdlib.authorizers import DummyAuthorizer
-    from pyftpdlib.handlers import FTPHandler
-    from pyftpdlib.servers import ThreadedFTPServer
-
-    class Handler(FTPHandler):
-        authorizer = DummyAuthorizer()
-
     (tmp_path / "server").mkdir()
-    Handler.authorizer.add_user("me", "secret", str(tmp_path / "server"), perm="elradfmw")
-    server = ThreadedFTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"ftp://me:secret@127.0.0.1:{server.address[1]}/s"
-    server.close_all()
-    thread.join(10)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "pyftpdlib", "-i", "127.0.0.1", "-p", port, "-u", "me", "-P", "secret", "-w"]
+    server = subprocess.Popen([*command, "-d", str(tmp_path / "server")], stderr=subprocess.PIPE, text=True)
+    while "starting FTP" not in (line := server.stderr.readline()):
+        assert line, "no FTP server"
+    threading.Thread(target=server.stderr.read, daemon=True).start()  # it logs every command
+    yield f"ftp://me:secret@127.0.0.1:{port}/s"
+    server.kill()
+    server.wait()
 
 
 @pytest.mark.slow
