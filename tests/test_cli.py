@@ -50,7 +50,7 @@ def test_fit_writes_a_whole_run(run, capsys):
     assert set(rows["target"]) == {"my_task"}
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert len(predictions) == 3 * 16
-    assert set(predictions.columns) == {"task", "language", "id", "prediction", "scores", "target", "item_score"}
+    assert tuple(predictions.columns) == PREDICTION_COLUMNS
     log = pd.read_csv(run / "log.csv")
     assert "my_task/en/accuracy" in log.columns
     assert (run / "checkpoints" / "best.ckpt").is_file()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
-    """A task's prediction rows, with its name and what each adds to the main score.
+    """A task's prediction rows, with its name, what each adds to the main score, and its cluster.
 
     Args:
         task: The task.
@@ -22,7 +22,17 @@ def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.Da
         split: The split.
     """
     rows = task.predictions(decoded, split)
-    return rows.assign(task=task.name, item_score=task.item_scores(rows))
+    return rows.assign(task=task.name, item_score=task.item_scores(rows), cluster=_clusters(task, rows, split))
+
+
+def _clusters(task: Task, rows: pd.DataFrame, split: str) -> list[str] | None:
+    """What each row's example shares with others that are no independent evidence beside it."""
+    if task.cluster_column is None:
+        return None
+    table = task.table(split)
+    keys = zip(table["language"], map(str, table["id"]), strict=True)
+    values = dict(zip(keys, map(str, table[task.cluster_column]), strict=True))
+    return [values[key] for key in zip(rows["language"], rows["id"], strict=True)]
 
 
 def result_row(task: Task, split: str, score: Score) -> dict[str, Any]:

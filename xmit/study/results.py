@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,8 +31,9 @@ COLUMNS = (
 """The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
 
 
-PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score")
-"""The columns of prediction rows; the mean of ``item_score`` over a language is its main score, where it is known."""
+PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score", "cluster")
+"""The columns of prediction rows. The mean of ``item_score`` over a language is its main score, where it is known;
+``cluster`` ties examples together that are no independent evidence, and is empty for most tasks."""
 
 
 @dataclass
@@ -85,8 +85,7 @@ def write_results(folder: Path, rows: pd.DataFrame, predictions: pd.DataFrame | 
     """Write result rows and prediction rows as parquet, atomically."""
     atomic_write(folder / RESULTS, lambda p: rows.to_parquet(p, index=False))
     if predictions is not None:
-        known = predictions if "item_score" in predictions else predictions.assign(item_score=math.nan)
-        kept = known[list(PREDICTION_COLUMNS)]
+        kept = predictions.reindex(columns=PREDICTION_COLUMNS)  # what a task does not know is empty
         atomic_write(folder / PREDICTIONS, lambda p: kept.to_parquet(p, index=False))
 
 

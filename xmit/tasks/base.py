@@ -70,6 +70,8 @@ class Task(TaskData):
     """What becomes of an image that cannot be decoded; an argument of tasks with images."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
+    cluster_column: ClassVar[str | None] = None
+    """The column whose equal values make examples one piece of evidence: intervals are over these, not examples."""
 
     def __init__(
         self,
