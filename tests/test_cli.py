@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModel
 
 from xmit.__main__ import main
-from xmit.study.results import COLUMNS, load_results
+from xmit.study.results import COLUMNS, PREDICTION_COLUMNS, load_results
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

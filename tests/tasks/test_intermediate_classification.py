@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from mini_hub import LABELS, NLI, Hub
+from mini_hub import Hub
+from mini_hub_choices import LABELS, NLI
 from sklearn.metrics import accuracy_score, f1_score
 
 from xmit.__main__ import main

@@ -12,7 +12,7 @@ item i in seed s and ``S`` seeds, as in a two-way random-effects analysis of var
   is taken out of the items' part, not counted twice.
 
 An item is one example in all its languages: its contributions to all languages are added up before anything is squared.
-So are those of the items of a cluster, such as the images that one statement stands beside: clusters are then the items.
+So are those of a cluster's items, such as the images that one statement stands beside: clusters are then the items.
 The interval's half-width is ``sqrt(t(S - 1)^2 A / S + t(nu)^2 (B - C / S))``, each component with the t quantile of its
 own degrees of freedom. ``docs/statistics.md`` has the derivation, the sources and the measured coverage, also of
 Satterthwaite's one number of degrees of freedom for the sum, which is too short for three seeds.

@@ -85,10 +85,11 @@ class SharedItems:
 
     A row is shared if the texts of its item, taken together, are those of a test item; if a sentence of at least 40
     bytes stands in a test item (a Belebele passage holds sentences of SIB-200); or if one of its images is a test
-    image, by its bytes or by a file name with a number of six digits or more, as those of Flickr and COCO have; whether
-    the task uses its images or is the control without them makes no difference. Texts are compared as NFKC without case, blanks and punctuation, images never decoded. Rows with images are compared by
-    these alone: many images share a caption or a question. Hashes of the test data are kept,
-    8 bytes a key; nothing else is held in memory.
+    image, by its bytes or by a file name with a number of six digits or more, as those of Flickr and COCO have. The
+    control without images is compared by them too, so that it trains on the same rows. Texts are compared as NFKC
+    without case, blanks and punctuation, images never decoded. Rows with images are compared by these alone: many
+    images share a caption or a question. Hashes of the test data are kept, 8 bytes a key; nothing else is held in
+    memory.
 
     Args:
         tasks: The tasks whose test data are held out.
