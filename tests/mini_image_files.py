@@ -222,13 +222,14 @@ def xm3600_files(folder, codes):
 
 
 def nlvr_files(folder):
-    """Images in a tar of the training split, and in a folder of the others."""
+    """Images in a tar of the training split, in two orders of the boxes, and in a folder of the others, in one."""
     for split, part in (("train", "train"), ("validation", "dev"), ("test", "test")):
         rows = statements(split)
         own = [{"sentence": r["text"], "label": str(r["label"]).lower(), "identifier": f"{i}-0", "evals": {},
                 "directory": str(i % 2)} for i, r in enumerate(rows)]  # fmt: skip
         jsonl(folder / part / f"{part}.json", own)
-        names = [f"{row['directory']}/{part}-{row['identifier']}-0.png" for row in own]
+        orders = (0, 1) if split == "train" else (0,)
+        names = [f"{row['directory']}/{part}-{row['identifier']}-{order}.png" for row in own for order in orders]
         if split == "train":
             tar(folder / part / "images.tar", {f"images/{name}": file_bytes(Path(name).name) for name in names})
         else:

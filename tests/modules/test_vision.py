@@ -3,6 +3,7 @@
 import open_clip
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from vision_tools import full_model
@@ -61,6 +62,18 @@ def test_another_image_size_resizes_positions_as_open_clip_does(tmp_path):
     assert tower.n_tokens == 64
     with pytest.raises(EncoderError, match="50 is not a multiple of the patch size 8"):
         VisionTower(VisionConfig("xmit-tiny", weights=str(path), image_size=50))
+
+
+def test_a_wide_image_is_seen_whole_where_that_is_asked_for(checkpoint):
+    wide = Image.fromarray(torch.randint(0, 256, (20, 80, 3), dtype=torch.uint8).numpy())
+    plain = VisionTower(VisionConfig("xmit-tiny", weights=str(checkpoint)))
+    for resize in ("shortest", "longest", "squash"):
+        tower = VisionTower(VisionConfig("xmit-tiny", weights=str(checkpoint), resize=resize))
+        _, _, transform = open_clip.create_model_and_transforms("xmit-tiny", image_resize_mode=resize)
+        assert torch.equal(tower.preprocess(wide), transform(wide))
+        assert (tower.fingerprint == plain.fingerprint) == (resize == "shortest")
+    with pytest.raises(EncoderError, match=r"vision\.resize is 'shortest', 'longest' or 'squash', not 'crop'"):
+        VisionConfig("xmit-tiny", random=True, resize="crop")
 
 
 @pytest.mark.parametrize("name", ["xmit-timm", "xmit-timm-gap", "xmit-timm-eva"])

@@ -15,7 +15,8 @@ from PIL import Image
 
 from xmit.data.image_files import ImageSources, find_images, image_source
 from xmit.data.images import content_key, open_image
-from xmit.errors import DataError, MissingDataError
+from xmit.errors import ConfigError, DataError, MissingDataError
+from xmit.modules.scoring import prediction_rows
 from xmit.registry import get_task
 
 pytestmark = pytest.mark.filterwarnings("ignore:task .* rows instead of the published")
@@ -48,6 +49,12 @@ def image_hub(tmp_path_factory):
 def hub(image_hub, monkeypatch):
     image_hub.install(monkeypatch)
     return image_hub
+
+
+def emoji(tmp_path, tokenizer):
+    task = get_task("emoji")(data_dir=str(mini.emoji_files(tmp_path / "emoji")))
+    task.bind(tokenizer, Tower())
+    return task
 
 
 def splits_of(name):
@@ -100,12 +107,40 @@ def test_the_rows_are_those_of_the_data(tmp_path):
         elif name in ("flickr30k_itm", "coco_itm", "image_mlm", "xflickrco"):
             expected = {"train": 24, "validation": 12, "test": 10}
             expected |= {"train": 48} if name == "coco_itm" else {"test": 10} if name == "xflickrco" else {}
+        elif name == "nlvr":  # two orders of the boxes
+            expected["train"] *= 2
         elif name == "xm3600":
             expected = {"test": 5 * 3 * 3}
         elif name.startswith("emoji"):
             expected = rows
             assert name == "emoji_names" or sum(rows.values()) == 60
         assert rows == {split: expected[split] for split in rows}, name
+
+
+def test_nlvr_shows_each_image_in_all_orders_of_its_boxes_that_are_there(tmp_path, tokenizer):
+    folder = str(mini.nlvr_files(tmp_path))
+    task = get_task("nlvr")(data_dir=folder)
+    table = task.table("train")
+    for row in table:
+        statement, order = row["id"].rpartition("-")[::2]
+        assert row["image"].endswith(f"/train-{statement}-{order}.png")
+    assert Counter(key[-1] for key in table["id"]) == {"0": 12, "1": 12}
+    assert Counter(Counter(table["statement"]).values()) == {2: 12}
+    assert get_task("nlvr")(data_dir=folder, orders=1).table("train")["id"] == table["id"][:12]
+    assert get_task("nlvr")(data_dir=folder, images="none").table("train")["id"] == table["id"]
+    (tmp_path / "train" / "images.tar").unlink()
+    assert len(get_task("nlvr")(data_dir=folder, images="none").table("train")) == 6 * 12  # as in the release
+    with pytest.raises(MissingDataError, match="none of its 12 images"):
+        get_task("nlvr")(data_dir=folder).table("train")
+    with pytest.raises(ConfigError, match="from 1 to 6"):
+        get_task("nlvr")(orders=7)
+    # what stands beside one statement is one piece of evidence
+    task.bind(tokenizer, Tower())
+    items = torch.arange(5)
+    decoded = {"item": items, "prediction": items % 2, "scores": torch.full((5, 2), 0.5)}
+    rows = prediction_rows(task, decoded, "test")
+    assert rows["cluster"].tolist() == task.table("test")["statement"]
+    assert prediction_rows(emoji(tmp_path, tokenizer), decoded, "train")["cluster"].isna().all()
 
 
 def test_two_images_stand_beside_a_statement(tmp_path, tokenizer):
@@ -226,7 +261,7 @@ def test_real_emoji_and_nlvr(real_data):
     assert len(per_language) == 102
     assert min(per_language.values()) > 150
     nlvr = get_task("nlvr")(data_dir=str(real_data / "nlvr"), train_file="test/test.json")
-    assert {split: len(nlvr.table(split)) for split in ("train", "validation")} == {"train": 990, "validation": 989}
+    assert {split: len(nlvr.table(split)) for split in ("train", "validation")} == {"train": 1980, "validation": 989}
     assert len(set(nlvr.table("train")["statement"])) == 247
     for split in ("train", "validation"):
         sources = nlvr.split_images(split)
