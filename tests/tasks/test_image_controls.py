@@ -117,9 +117,12 @@ def test_arms_train_on_the_same_rows_of_the_hub(name, test, tmp_path, tokenizer,
     hub = Hub(tmp_path)
     hub.install(monkeypatch)
     if name == "flickr30k_itm":  # one of its training images is a test image
-        real = mini_hub_images.captioned
-        monkeypatch.setattr(mini_hub_images, "captioned", lambda split, *more, **kw: [
-            row | {"file": "shared.jpg"} if i == 3 else row for i, row in enumerate(real(split, *more, **kw))])  # fmt: skip
+        every = mini_hub_images.captioned
+
+        def captioned(*args, **kwargs):
+            return [row | {"file": "shared.jpg"} if i == 3 else row for i, row in enumerate(every(*args, **kwargs))]
+
+        monkeypatch.setattr(mini_hub_images, "captioned", captioned)
     hub.fill({each: BUILDERS[each] for each in {name, test}})
     settings = {"test_split": "validation"} if test == "vqa_v2" else {"languages": IMAGE_LANGUAGES[test]}
     ids, dropped = arms(name, [get_task(test)(**settings)], tokenizer)
