@@ -52,7 +52,7 @@ def test_intervals_over_clusters_hold_the_truth_where_those_over_items_do_not():
     of, held = np.repeat(np.arange(50), 8), {"clusters": 0, "items": 0}
     for _ in range(200):
         items = 0.3 + rng.normal(size=50)[of] + 0.5 * rng.normal(size=400)
-        values = (items + 0.2 * rng.normal(size=(3, 1)) + 0.5 * rng.normal(size=(3, 400)))[:, :, None]
+        values = (items + 0.5 * rng.normal(size=(3, 400)))[:, :, None]
         for kind, clusters in (("clusters", of), ("items", None)):
             found = effect(
                 [contribution(Paired("t", (0, 1, 2), ("en",), values.mean(axis=1), values, clusters=clusters))]

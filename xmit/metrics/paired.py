@@ -196,8 +196,9 @@ def contribution(paired: Paired, languages: Collection[str] | None = None) -> Co
         residuals = shares.sum(axis=2)[:, used]
         if paired.clusters is not None:
             # what is resampled is a cluster as a whole: its items' shares are added up before anything is squared
-            _, of = np.unique(paired.clusters[used], return_inverse=True)
-            residuals = np.stack([np.bincount(of, row) for row in residuals])
+            names, of = np.unique(paired.clusters[used], return_inverse=True)
+            items, residuals = residuals, np.zeros((len(residuals), len(names)))
+            np.add.at(residuals, (slice(None), of), items)
     return Contribution(paired.target, paired.seeds, means.sum(axis=1), residuals, len(chosen))
 
 
