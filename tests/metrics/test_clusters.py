@@ -37,7 +37,7 @@ def test_one_seed_has_statsmodels_clustered_error():
 
 def test_clusters_of_one_item_change_nothing_and_whole_copies_are_one_item():
     rng = np.random.default_rng(1)
-    values = rng.normal(size=(4, 30)) + rng.normal(size=(4, 1))
+    values = rng.normal(size=(4, 30)) + rng.normal(size=(4, 1)) + 2 * rng.normal(size=30)
     alone = compared(values, [None] * 30)
     assert compared(values, [f"g{i}" for i in range(30)]) == alone
     twice = compared(np.repeat(values, 3, axis=1), np.repeat([f"g{i}" for i in range(30)], 3))
