@@ -43,6 +43,7 @@ class CompactEmbedding(nn.Module):
         """The whole matrix; of its rows those not in use are valid, up to :attr:`decay`."""
         self.decay = 1.0
         """What the weight decay has made of the rows not in use so far, as a factor."""
+        self._spent: Tensor | None = None
         self.num_embeddings, self.embedding_dim = whole.num_embeddings, whole.embedding_dim
         self.whole_padding_idx = whole.padding_idx
         remap = torch.full((whole.num_embeddings,), -1, dtype=torch.int32)
@@ -54,7 +55,22 @@ class CompactEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed ``(…)`` to ``(…, H)``."""
-        return F.embedding(self.remap[ids], self.weight, self.padding_idx)
+        places = self.remap[ids]
+        if places.is_cuda or not torch.is_grad_enabled():
+            return F.embedding(places, self.weight, self.padding_idx)
+        embedded: Tensor = _Lookup.apply(places, self.weight, self)
+        return embedded
+
+    def keep_gradient(self) -> None:
+        """Let the next backward pass use this one's memory, once the optimizer has read it and lets it go."""
+        self._spent = self.weight.grad
+
+    def take_gradient(self) -> Tensor:
+        """A gradient of zeros for the weight ``(n, H)``, in the last one's memory if nobody uses that any more."""
+        spent, self._spent = self._spent, None
+        if spent is None or self.weight.grad is not None:
+            return torch.zeros_like(self.weight)
+        return spent.zero_()
 
     @property
     def unused(self) -> Tensor:
@@ -112,6 +128,27 @@ class CompactEmbedding(nn.Module):
             self.rest, self.decay = table.detach().cpu().clone(), 1.0
 
 
+class _Lookup(torch.autograd.Function):
+    """``F.embedding`` on the CPU, whose gradient is written where the last one was.
+
+    New memory of that size costs more than the optimizer's update: the kernel hands it out page by page.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, places: Tensor, weight: Tensor, owner: CompactEmbedding) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.owner = owner
+        return F.embedding(places, weight)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None]:
+        places, owner = ctx.saved_tensors[0].flatten(), ctx.owner
+        rows = upstream.reshape(len(places), -1).to(owner.weight.dtype)
+        if owner.padding_idx is not None:
+            rows = rows.masked_fill((places == owner.padding_idx)[:, None], 0)
+        return None, owner.take_gradient().index_add_(0, places, rows), None
+
+
 def used_rows(
     data: TaskData, vocabulary: int, splits: Iterable[str] = ("train", "validation")
 ) -> npt.NDArray[np.int64]:
@@ -151,12 +188,13 @@ def restore(encoder: nn.Module) -> None:
 
 
 def follow_decay(compact: CompactEmbedding, optimizer: torch.optim.Optimizer) -> None:
-    """Let the rows not in use take part in the optimizer's weight decay."""
+    """Let the rows not in use take part in the optimizer's weight decay, and gradients share their memory."""
 
     def after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         for group in optimizer.param_groups:
             if any(p is compact.weight for p in group["params"]):
                 compact.decayed(float(group["lr"]), float(group["weight_decay"]))
+        compact.keep_gradient()
 
     optimizer.register_step_post_hook(after_step)
 

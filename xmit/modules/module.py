@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
-from transformers.optimization import get_scheduler
 
 from xmit.data.image_spec import ImageSpec
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
@@ -24,6 +23,7 @@ from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_ini
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
+from xmit.modules.optimizer import adamw, clip_by_norm
 from xmit.modules.scoring import prediction_rows, result_row, source_score
 from xmit.modules.vision import VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Task
@@ -225,10 +225,11 @@ class MultimodalModule(CompactModule):
         """The loss of a batch."""
         loss: Tensor = self(batch)["loss"]
         # summed on the device: looking at every loss would make the host wait for every update
-        self._not_finite = self._not_finite + ~torch.isfinite(loss.detach())
-        if self.trainer._logger_connector.should_update_logs:
+        self._not_finite += ~torch.isfinite(loss.detach())
+        # Lightning's log() costs as much as all else that it does in an update: call it only where it is written
+        if self.trainer._logger_connector.should_update_logs or self.trainer.is_last_batch:
             self._check_finite()
-        self.log(f"{batch['task']}/loss", loss, batch_size=len(batch["item"]), prog_bar=True)
+            self.log(f"{batch['task']}/loss", loss, batch_size=len(batch["item"]), prog_bar=True)
         return loss
 
     def _check_finite(self) -> None:
@@ -252,23 +253,27 @@ class MultimodalModule(CompactModule):
         self._check_finite()
 
     def configure_optimizers(self) -> Any:
-        """AdamW, fused, with a learning rate that rises and falls; new parts may learn faster."""
-        rate = self.hparams["learning_rate"]
-        head_rate = self.hparams["head_learning_rate"] or rate
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                decay = self.hparams["weight_decay"] if parameter.ndim > 1 else 0.0
-                key = (rate if name.startswith("text_encoder.") else head_rate, decay)
-                groups.setdefault(key, []).append(parameter)
-        optimizer = torch.optim.AdamW(
-            [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], fused=True
-        )
+        """AdamW and its schedule, see :func:`~xmit.modules.optimizer.adamw`."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer, scheduler = adamw(self.named_parameters(), self.hparams, steps)
         if self._compact is not None:
             follow_decay(self._compact, optimizer)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = get_scheduler(self.hparams["schedule"], optimizer, math.ceil(self.hparams["warmup"] * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the norm within the update, or by value; under FSDP as Lightning does."""
+        if not gradient_clip_val or isinstance(self.trainer.strategy, FSDPStrategy):
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        # Lightning refuses fused optimizers in mixed precision, in bf16 too, where no loss is scaled
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = scaler.get_scale() if scaler else 1.0
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val * scale)
+        else:
+            clip_by_norm(optimizer, gradient_clip_val, scale)
 
     # -- scoring -------------------------------------------------------------------------------------------
 

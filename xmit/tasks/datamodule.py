@@ -67,6 +67,12 @@ class TaskData(LightningDataModule, ABC):
         """The same as for testing."""
         return self.evaluation_loader("test")
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move the tensors of a batch and of its sides; what lies on the host stays there."""
+        if isinstance(batch, dict):
+            return {name: self.transfer_batch_to_device(part, device, dataloader_idx) for name, part in batch.items()}
+        return batch.to(device, non_blocking=True) if isinstance(batch, torch.Tensor) else batch
+
     def loader(self, batches: Dataset[Batch], sampler: Any, training: bool = False) -> DataLoader[Batch]:
         """A loader of whole batches.
 
