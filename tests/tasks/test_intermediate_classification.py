@@ -7,12 +7,13 @@ import json
 from collections import Counter
 
 import datasets
+import mini_hub_choices
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from mini_hub import Hub
-from mini_hub_choices import LABELS, NLI, anli_plus, pawsx, qqp, snli, xnli
+from mini_hub_choices import LABELS, NLI, anli_plus, pawsx, qqp, xnli
 from sklearn.metrics import accuracy_score, f1_score
 
 from xmit.__main__ import main
@@ -80,7 +81,7 @@ def test_another_number_of_rows_or_order_of_labels_is_refused(hub, monkeypatch):
     from xmit.data import sources
     from xmit.tasks.intermediate import snli
 
-    hub.fill({"snli": snli})
+    hub.fill({"snli": mini_hub_choices.snli})
     folder = str(hub.folder / "stanfordnlp/snli")
     monkeypatch.setattr(snli, "load_hub", lambda name, **options: sources.load_hub(folder, **options))
     with pytest.raises(DataError, match="6 rows instead of 550152"):
