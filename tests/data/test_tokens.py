@@ -25,6 +25,7 @@ def tokenizer():
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XMIT_CACHE", str(tmp_path))
     monkeypatch.setattr(tokens, "_LEAST", 1)
+    monkeypatch.setattr(tokens, "_CHUNK", 7)
     return tmp_path / "tokens"
 
 

@@ -208,9 +208,8 @@ def test_training_lowers_the_loss_and_lifts_retrieval(tmp_path, tiny_encoder):
     for part in ("train", "dev"):
         write(tmp_path / f"wikipedia_pairs-{part}.jsonl", "".join(rows))
     seed_everything(0)
-    # at this rate the outcome hangs on rounding and on the seed, so everything is fixed
-    task = MewsliX(data_dir=str(tmp_path), languages=["de"], batch_size=12, scale=20.0, batching="padded")
-    module = MultimodalModule(encoder=tiny_encoder, learning_rate=1e-2, dropout=0.0, warmup=0.1)
+    task = MewsliX(data_dir=str(tmp_path), languages=["de"], batch_size=12, scale=20.0, pooling="mean")
+    module = MultimodalModule(encoder=tiny_encoder, learning_rate=3e-3, dropout=0.0, warmup=0.1)
     losses = []
 
     class Losses(Callback):
@@ -219,7 +218,7 @@ def test_training_lowers_the_loss_and_lifts_retrieval(tmp_path, tiny_encoder):
 
     quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     trainer = Trainer(
-        max_steps=120, callbacks=[Losses()], num_sanity_val_steps=0, check_val_every_n_epoch=120,
+        max_steps=60, callbacks=[Losses()], num_sanity_val_steps=0, check_val_every_n_epoch=60,
         enable_model_summary=False, **quiet,
     )  # fmt: skip
     before = Trainer(**quiet).validate(module, task, verbose=False)

@@ -12,7 +12,7 @@ from retrieval_tools import corpora, decoded, from_folder, hub, write
 
 from xmit.errors import ConfigError, DataError
 from xmit.modules.encoders import load_tokenizer
-from xmit.tasks.neighbours import best_threshold, margins, mine
+from xmit.tasks.margins import best_threshold, margins, mine
 from xmit.tasks.target import BUCC2018, Tatoeba
 from xmit.tasks.target import tatoeba as tatoeba_module
 

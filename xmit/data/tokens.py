@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MAGIC = b"xmit tokens 1\n"
 _NAMES = ("flat", "offsets", "rows")
 _ALIGN = 64
+_CHUNK = 10_000
+"""Texts a call of the tokenizer, so that its lists of Python numbers never fill the memory."""
 _LEAST = 1000
 """Fewer texts are tokenised in less time than a file takes."""
 
@@ -53,7 +55,12 @@ def tokenised(
     def compute() -> Ragged:
         if make is not None:
             return Ragged.from_lists(make(*segments))
-        return Ragged.from_lists(tokenizer(*segments, **settings)["input_ids"])
+        parts = [
+            Ragged.from_lists(tokenizer(*(part[i : i + _CHUNK] for part in segments), **settings)["input_ids"])
+            for i in range(0, max(1, len(segments[0])), _CHUNK)
+        ]
+        offsets = np.cumsum(np.concatenate([[0], *(part.lengths for part in parts)]))
+        return Ragged(np.concatenate([part.flat for part in parts]), offsets)
 
     if len(segments[0]) < _LEAST:
         return compute()

@@ -95,8 +95,8 @@ def hub_columns(table: datasets.Dataset, tags: str) -> dict[str, list[Any]]:
     if missing:
         raise DataError(f"column {missing[0]!r} is missing among {', '.join(table.column_names)}: another version?")
     names = getattr(getattr(table.features[tags], "feature", None), "names", None)
-    words: list[list[str]] = list(table["tokens"])
-    values: list[list[Any]] = list(table[tags])
+    words: list[list[str]] = table["tokens"][:]
+    values: list[list[Any]] = table[tags][:]
     if names is not None:
         values = [[names[tag] for tag in row] for row in values]
     elif any(not isinstance(tag, str) for row in values for tag in row):
@@ -104,7 +104,7 @@ def hub_columns(table: datasets.Dataset, tags: str) -> dict[str, list[Any]]:
     kept = [[tag != "_" for tag in row] for row in values]
     given = next((column for column in ("sent_id", "idx") if column in table.column_names), None)
     return {
-        "id": [str(i) for i in (table[given] if given else range(len(table)))],
+        "id": [str(i) for i in (table[given][:] if given else range(len(table)))],
         "tokens": [list(compress(row, keep)) for row, keep in zip(words, kept, strict=True)],
         "tags": [list(compress(row, keep)) for row, keep in zip(values, kept, strict=True)],
     }

@@ -10,7 +10,7 @@ Functions (fractions 0 to 1)::
 
 Classes with a language axis: :class:`LanguagePairF1` (BUCC) and :class:`LanguageRanking` (LAReQA, Mewsli-X); for
 Tatoeba it is :class:`~xmit.metrics.accuracy.LanguageAccuracy`. What finds the neighbours, the ratio margin and
-BUCC's threshold are in :mod:`xmit.tasks.neighbours`.
+BUCC's threshold are in :mod:`xmit.tasks.margins`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
 from xmit.metrics.store import PredictionStore
 from xmit.modules import packing
 from xmit.modules.compact_embedding import follow_decay
-from xmit.modules.compacting import CompactModule
+from xmit.modules.compact_module import CompactModule
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion

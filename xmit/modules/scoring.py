@@ -30,8 +30,8 @@ def _clusters(task: Task, rows: pd.DataFrame, split: str) -> list[str] | None:
     if task.cluster_column is None:
         return None
     table = task.table(split)
-    keys = zip(table["language"], map(str, table["id"]), strict=True)
-    values = dict(zip(keys, map(str, table[task.cluster_column]), strict=True))
+    keys = zip(table["language"][:], map(str, table["id"][:]), strict=True)
+    values = dict(zip(keys, map(str, table[task.cluster_column][:]), strict=True))
     return [values[key] for key in zip(rows["language"], rows["id"], strict=True)]
 
 

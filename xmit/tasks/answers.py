@@ -55,14 +55,16 @@ class AnswerTask(WithImages, SequenceClassificationTask):
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse a question without a text or an answer."""
-        for key, question, answers in zip(table["id"], table["question"], table["answers"], strict=True):
+        for key, question, answers in zip(table["id"][:], table["question"][:], table["answers"][:], strict=True):
             if not isinstance(question, str) or not answers or not all(isinstance(answer, str) for answer in answers):
                 raise DataError(f"{where}: example {key!r} lacks its question or an answer; mend it")
 
     def _load(self, split: str, language: str) -> datasets.Dataset:
         table = super()._load(split, language)
         if split == "train":  # counted before any rows are drawn, so that seeds share their classes
-            self._counts[language] = Counter(max(c, key=c.__getitem__) for c in map(self.credit, table["answers"]) if c)
+            self._counts[language] = Counter(
+                max(c, key=c.__getitem__) for c in map(self.credit, table["answers"][:]) if c
+            )
             self._vocabulary = None
         return table
 
@@ -83,10 +85,10 @@ class AnswerTask(WithImages, SequenceClassificationTask):
         """Tokenise the questions, and look up the classes of their answers."""
         places = {answer: place for place, answer in enumerate(self.vocabulary)}
         examples = super().encode_text(table.add_column("label", np.zeros(len(table), dtype=np.int64)))
-        credits = [self.credit(answers) for answers in table["answers"]]
+        credits = [self.credit(answers) for answers in table["answers"][:]]
         examples.labels = None
         examples.extra["targets"] = [{places[a]: s for a, s in own.items() if a in places} for own in credits]
-        examples.extra["answers"] = list(table["answers"])
+        examples.extra["answers"] = table["answers"][:]
         return examples
 
     def collate(self, examples: Examples, items: Sequence[int]) -> Batch:

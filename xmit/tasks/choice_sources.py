@@ -46,7 +46,7 @@ def load_copa(task: Task, split: str, language: str) -> datasets.Dataset:
         rows, where = read_jsonl(path, COPA_COLUMNS), str(path)
     else:
         table = load_hub(COPA_HUB, config="copa", split=split, rows=count)
-        rows = {name: list(table[name]) for name in COPA_COLUMNS}
+        rows = {name: table[name][:] for name in COPA_COLUMNS}
     return copa_table(rows, {"train": "copa"}.get(split, split), where)
 
 
@@ -96,7 +96,7 @@ def load_cosmos_qa(task: Task, split: str, language: str) -> datasets.Dataset:
         where = str(path)
     else:  # the repository is a script; this is its converted copy
         table = load_hub(COSMOS_HUB, split=split, parquet_branch=True, rows=count)
-        rows = {name: list(table[name]) for name in COSMOS_COLUMNS}
+        rows = {name: table[name][:] for name in COSMOS_COLUMNS}
     *contexts, first, second, third, fourth, labels = rows.values()
     ids = [f"cosmos-{split}-{i}" for i in range(len(labels))]
     return choice_table(ids, contexts, (first, second, third, fourth), numbers(labels, where, 4, first=0))
@@ -133,5 +133,5 @@ def load_social_iqa(task: Task, split: str, language: str) -> datasets.Dataset:
                 )
     else:
         table = load_hub(SIQA_HUB, split=split, rows=count)
-        columns, labels = [list(table[name]) for name in SIQA_COLUMNS], numbers(table["label"], SIQA_HUB, 3)
+        columns, labels = [table[name][:] for name in SIQA_COLUMNS], numbers(table["label"][:], SIQA_HUB, 3)
     return choice_table([f"siqa-{split}-{i}" for i in range(len(labels))], columns[:2], columns[2:], labels)

@@ -51,18 +51,18 @@ class SequenceClassificationTask(Task):
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse labels outside ``label_names``, and text that is missing."""
         for column in self.text_columns:
-            for row, text in enumerate(table[column]):
+            for row, text in enumerate(table[column][:]):
                 if not isinstance(text, str):
                     raise DataError(
                         f"{where}: {column!r} of example {table['id'][row]!r} is {text!r}, which is no text"
                     )
-        for row, label in enumerate(table["label"]):
+        for row, label in enumerate(table["label"][:]):
             if label is not None and not isinstance(label, int):
                 raise DataError(
                     f"{where}: the label of example {table['id'][row]!r} is {label!r}; labels are indices into "
                     f"label_names: xmit.data.sources.labels_to_ids turns names into them"
                 )
-        labels = np.asarray([-1 if label is None else label for label in table["label"]])
+        labels = np.asarray([-1 if label is None else label for label in table["label"][:]])
         bad = np.flatnonzero((labels < 0) | (labels >= len(self.label_names)))
         if len(bad):
             raise DataError(
@@ -73,13 +73,13 @@ class SequenceClassificationTask(Task):
     def encode(self, table: datasets.Dataset) -> Examples:
         """Tokenise the one or two segments together."""
         assert self.tokenizer is not None
-        segments = [list(table[column]) for column in self.text_columns]
+        segments = [table[column][:] for column in self.text_columns]
         ids = tokenised(self.tokenizer, tuple(segments), truncation=True, max_length=self.max_length)
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text={"text": ids},
-            labels=torch.tensor(table["label"]),
+            labels=torch.tensor(table["label"][:]),
         )
 
     def decode(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -40,16 +40,16 @@ class ContrastiveTask(Task):
 
     def matches(self, table: datasets.Dataset) -> list[str]:
         """The text of each row's match."""
-        return list(table["match"])
+        return table["match"][:]
 
     def encode(self, table: datasets.Dataset) -> Examples:
         """Tokenise the captions and their matches."""
         groups: dict[str, int] = {}
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
-            text={"caption": self._tokenize(list(table["caption"])), "match": self._tokenize(self.matches(table))},
-            labels=torch.tensor([groups.setdefault(g, len(groups)) for g in table["group"]]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
+            text={"caption": self._tokenize(table["caption"][:]), "match": self._tokenize(self.matches(table))},
+            labels=torch.tensor([groups.setdefault(g, len(groups)) for g in table["group"][:]]),
             extra={"groups": list(groups)},
         )
 

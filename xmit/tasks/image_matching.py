@@ -40,7 +40,7 @@ class CaptionedImages(WithImages, ContrastiveTask):
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse a caption that is no text."""
-        for key, caption in zip(table["id"], table["caption"], strict=True):
+        for key, caption in zip(table["id"][:], table["caption"][:], strict=True):
             if not isinstance(caption, str) or not caption.strip():
                 raise DataError(f"{where}: the caption of example {key!r} is empty or no text; get the file again")
 
@@ -48,8 +48,8 @@ class CaptionedImages(WithImages, ContrastiveTask):
         """The text beside each image, which is empty; without images another caption of the group."""
         if self.images != "none":
             return [""] * len(table)
-        captions, groups = list(table["caption"]), dict[str, list[int]]()
-        for row, group in enumerate(table["group"]):
+        captions, groups = table["caption"][:], dict[str, list[int]]()
+        for row, group in enumerate(table["group"][:]):
             groups.setdefault(group, []).append(row)
         following = {row: rows[(n + 1) % len(rows)] for rows in groups.values() for n, row in enumerate(rows)}
         return [captions[following[row]] for row in range(len(captions))]

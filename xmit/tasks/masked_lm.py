@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xmit.data.batching import BatchStream, LanguageBatches, Ragged
+from xmit.data.tokens import tokenised
 from xmit.errors import ConfigError, DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
     from transformers import PreTrainedTokenizerBase
-
-_CHUNK = 1000  # documents a call of the tokenizer, so that lists of Python numbers never fill the memory
 
 
 class MaskedLMTask(Task):
@@ -117,7 +116,9 @@ class MaskedLMTask(Task):
         table = self.load_documents(language)
         if self.documents is not None and self.documents < len(table):
             table = table.select(np.sort(np.random.default_rng(0).permutation(len(table))[: self.documents]))
-        texts = {hashlib.blake2b(t.encode(), digest_size=16).hexdigest(): t for t in table["text"] if t and t.strip()}
+        texts = {
+            hashlib.blake2b(t.encode(), digest_size=16).hexdigest(): t for t in table["text"][:] if t and t.strip()
+        }
         n = min(math.ceil(self.held_out * len(texts)), (len(texts) - 1) // 2)
         if n < 1:
             raise DataError(
@@ -149,9 +150,9 @@ class MaskedLMTask(Task):
         """Tokenise the documents and cut them into blocks, every language by itself."""
         blocks, languages, ids = [], [], []
         start = 0
-        for language, rows in groupby(table["language"]):
+        for language, rows in groupby(table["language"][:]):
             stop = start + sum(1 for _ in rows)
-            own = self._blocks(table[i : min(i + _CHUNK, stop)]["text"] for i in range(start, stop, _CHUNK))
+            own = self._blocks(table[start:stop]["text"])
             start = stop
             blocks += own
             languages += [language] * len(own)
@@ -160,17 +161,12 @@ class MaskedLMTask(Task):
         ragged = Ragged(np.concatenate(blocks), np.concatenate([[0], np.cumsum(lengths)]))
         return Examples(ids=ids, languages=languages, text={"text": ragged})
 
-    def _blocks(self, chunks: Iterable[list[str]]) -> list[npt.NDArray[np.int32]]:
+    def _blocks(self, documents: list[str]) -> list[npt.NDArray[np.int32]]:
         """Blocks of token ids out of one language's documents."""
         assert self.tokenizer is not None
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        parts = []
-        for texts in chunks:
-            documents = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)[
-                "input_ids"
-            ]
-            parts += [np.asarray([*document, eos], dtype=np.int32) for document in documents]
-        stream = np.concatenate(parts)[:-1]  # no separator after the last
+        own = tokenised(self.tokenizer, documents, add_special_tokens=False, verbose=False)
+        stream = np.insert(own.flat, own.offsets[1:-1], eos)  # between documents, and not after the last
         size = self.max_length - 2
         ends = np.asarray([bos], dtype=np.int32), np.asarray([eos], dtype=np.int32)
         return [np.concatenate([ends[0], stream[i : i + size], ends[1]]) for i in range(0, len(stream), size)]

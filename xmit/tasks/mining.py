@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xmit.errors import DataError
 from xmit.tasks.base import Examples, Score
-from xmit.tasks.neighbours import best_threshold, mine
+from xmit.tasks.margins import best_threshold, mine
 from xmit.tasks.retrieval import EmbeddingTask
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class BitextMiningTask(EmbeddingTask):
     ids of its translations: a list on the source side, None where they are not known.
 
     The rules are LASER's and XTREME's (``utils_retrieve.py``): sentences are mined by
-    :func:`~xmit.tasks.neighbours.mine`; a pair with a sentence that occurs more than once in its corpus is dropped
+    :func:`~xmit.tasks.margins.mine`; a pair with a sentence that occurs more than once in its corpus is dropped
     then, for its id is not known; the threshold is the one with the best F1 on the development corpora. What is
     broken in XTREME's driver (``evaluate_retrieval.py``) is done as meant here: source and target ids come from
     their own files, and development and test corpora have candidates and thresholds of their own.
@@ -66,11 +66,11 @@ class BitextMiningTask(EmbeddingTask):
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse an unknown side, and gold pairs whose sentences are not there."""
-        sides = Counter(table["side"])
+        sides = Counter(table["side"][:])
         if set(sides) != set(SIDES):
             raise DataError(f"{where}: the sides are {', '.join(map(str, sides))}, not source and target")
-        ids = {i for i, side in zip(table["id"], table["side"], strict=True) if side == "target"}
-        for row, gold in zip(table["id"], table["gold"], strict=True):
+        ids = {i for i, side in zip(table["id"][:], table["side"][:], strict=True) if side == "target"}
+        for row, gold in zip(table["id"][:], table["gold"][:], strict=True):
             if not ids.issuperset(gold or ()):
                 raise DataError(
                     f"{where}: the gold pair of {row!r} is with {min(set(gold) - ids)!r}, which is not there"
@@ -81,8 +81,8 @@ class BitextMiningTask(EmbeddingTask):
         items: dict[str, int] = {}
         corpora: dict[tuple[str, bool], tuple[_Side, _Side]] = {}
         gold: dict[tuple[str, bool], set[Pair] | None] = {}
-        for language in dict.fromkeys(table["language"]):
-            rows = [i for i, code in enumerate(table["language"]) if code == language]
+        for language in dict.fromkeys(table["language"][:]):
+            rows = [i for i, code in enumerate(table["language"][:]) if code == language]
             parts = {False: table.select(rows)}
             if self.threshold_on == "dev" and self.test_split == "test":
                 parts[True] = self._load("validation", language)
@@ -91,8 +91,8 @@ class BitextMiningTask(EmbeddingTask):
                 corpora[language, dev] = (self._side(columns, "source", items), self._side(columns, "target", items))
                 gold[language, dev] = _pairs(columns["id"], columns["side"], columns["gold"])
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text={"text": self.tokenize(items)},
             extra={"corpora": corpora, "gold": gold},
         )

@@ -48,7 +48,7 @@ class MultipleChoiceTask(Task):
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse rows with one choice or too many, and labels that name no choice."""
-        for row, (choices, label) in enumerate(zip(table["choices"], table["label"], strict=True)):
+        for row, (choices, label) in enumerate(zip(table["choices"][:], table["label"][:], strict=True)):
             if not 2 <= len(choices) <= self.num_choices:
                 raise DataError(
                     f"{where}: example {table['id'][row]!r} has {len(choices)} choices, not 2 to {self.num_choices}"
@@ -61,7 +61,7 @@ class MultipleChoiceTask(Task):
     def encode(self, table: datasets.Dataset) -> Examples:
         """Tokenise each choice together with the context; the longer of the two is cut first."""
         assert self.tokenizer is not None
-        contexts, choices = list(table["context"]), list(table["choices"])
+        contexts, choices = table["context"][:], table["choices"][:]
         text = {}
         for k in range(self.num_choices):
             pairs = [(c, own[k]) if k < len(own) else ("", "") for c, own in zip(contexts, choices, strict=True)]
@@ -69,10 +69,10 @@ class MultipleChoiceTask(Task):
             settings: dict[str, Any] = {"truncation": True, "max_length": self.max_length}
             text[f"choice_{k}"] = tokenised(self.tokenizer, (first, second), **settings)
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text=text,
-            labels=torch.tensor(table["label"]),
+            labels=torch.tensor(table["label"][:]),
             extra={"n_choices": torch.tensor([len(own) for own in choices])},
         )
 

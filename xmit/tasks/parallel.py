@@ -84,11 +84,11 @@ def check_columns(table: datasets.Dataset, columns: Iterable[str], where: str) -
         )
     if len(table) == 0:
         raise DataError(f"{where}: no rows")
-    ids = table["id"]
+    ids = table["id"][:]
     if len(set(ids)) != len(ids):
         seen: set[Any] = set()
         row, twice = next((n, i) for n, i in enumerate(ids) if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise DataError(f"{where}: the id {twice!r} occurs twice, in rows {list(ids).index(twice) + 1} and {row + 1}")
+        raise DataError(f"{where}: the id {twice!r} occurs twice, in rows {ids.index(twice) + 1} and {row + 1}")
 
 
 def published_rows(task: Task, data: str, sizes: Mapping[str, int], split: str, language: str) -> int:

@@ -103,7 +103,7 @@ class QuestionAnsweringTask(Task):
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse rows whose answers are not lists of texts and starts of one length, or lack the context."""
-        for key, context, answers in zip(table["id"], table["context"], table["answers"], strict=True):
+        for key, context, answers in zip(table["id"][:], table["context"][:], table["answers"][:], strict=True):
             if (
                 not isinstance(context, str)
                 or not isinstance(answers, dict)
@@ -127,18 +127,18 @@ class QuestionAnsweringTask(Task):
         """
         assert self.tokenizer is not None
         numbers: dict[str, int] = {}
-        context = [numbers.setdefault(text, len(numbers)) for text in table["context"]]
+        context = [numbers.setdefault(text, len(numbers)) for text in table["context"][:]]
         texts = list(numbers)
         tokens, offsets = tokenize(self.tokenizer, texts)
-        queries, _ = tokenize(self.tokenizer, list(table["question"]))
+        queries, _ = tokenize(self.tokenizer, table["question"][:])
         before, between, after = pair_template(self.tokenizer)
-        impossible = list(table["is_impossible"]) if "is_impossible" in table.column_names else [False] * len(table)
+        impossible = table["is_impossible"][:] if "is_impossible" in table.column_names else [False] * len(table)
         sequences: list[npt.NDArray[np.int32]] = []
         windows: list[tuple[int, int, int, int]] = []
         labels: list[tuple[int, int]] = []
         gold: list[list[str] | None] = []
         misplaced = 0
-        for example, answers in enumerate(table["answers"]):
+        for example, answers in enumerate(table["answers"][:]):
             query = queries[example][: self.max_query]
             words, places = tokens[context[example]], offsets[context[example]]
             head = np.concatenate([before, query, between])
@@ -169,8 +169,8 @@ class QuestionAnsweringTask(Task):
         columns = np.asarray(windows, dtype=np.int64).T
         ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum([len(s) for s in sequences])])
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text={"text": Ragged(np.concatenate(sequences), ends)},
             labels=torch.tensor(labels, dtype=torch.int64),
             extra={

@@ -115,8 +115,8 @@ class RankingTask(EmbeddingTask):
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse a pair without a text."""
         for column in ("query", "candidate"):
-            if "candidate" in table.column_names and not all(map(str.strip, table[column])):
-                key = next(key for key, text in zip(table["id"], table[column], strict=True) if not text.strip())
+            if "candidate" in table.column_names and not all(map(str.strip, table[column][:])):
+                key = next(key for key, text in zip(table["id"][:], table[column][:], strict=True) if not text.strip())
                 raise DataError(f"{where}: the {column} of {key!r} is empty; mend it, or get the data again")
 
     @property
@@ -132,8 +132,8 @@ class RankingTask(EmbeddingTask):
 
             with found_files() as files:
                 table = datasets.Dataset.from_dict(dict(self.load_candidates()))
-            if len(set(table["id"])) != len(table):
-                key, _ = Counter(table["id"]).most_common(1)[0]
+            if len(set(table["id"][:])) != len(table):
+                key, _ = Counter(table["id"][:]).most_common(1)[0]
                 where = "".join(f"{file}: " for file in files)
                 raise DataError(f"{where}task {self.name!r}: the id {key!r} of a candidate occurs twice")
             self._candidates = table
@@ -159,12 +159,12 @@ class RankingTask(EmbeddingTask):
     def encode_pairs(self, table: datasets.Dataset) -> Examples:
         """Tokenise the two sides of pairs; those with the same candidate have the same label."""
         numbers: dict[str, int] = {}
-        candidates = list(table["candidate"])
+        candidates = table["candidate"][:]
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text={
-                "query": self.tokenize(table["query"], self.max_query_length),
+                "query": self.tokenize(table["query"][:], self.max_query_length),
                 "candidate": self.tokenize(candidates),
             },
             labels=torch.tensor([numbers.setdefault(text, len(numbers)) for text in candidates]),
@@ -173,21 +173,21 @@ class RankingTask(EmbeddingTask):
     def encode(self, table: datasets.Dataset) -> Examples:
         """Tokenise every distinct query and candidate once; the candidates of pairs are their own."""
         if "candidate" in table.column_names:
-            known = dict(zip((names[0] for names in table["targets"]), table["candidate"], strict=True))
+            known = dict(zip((names[0] for names in table["targets"][:]), table["candidate"][:], strict=True))
         else:
             known = dict(zip(self.candidates["id"], self.candidates["text"], strict=True))
         items: dict[tuple[bool, str], int] = {}
         sides = {
             name: [items.setdefault((asked, text), len(items)) for text in texts]
-            for name, asked, texts in (("candidate", False, known.values()), ("query", True, table["query"]))
+            for name, asked, texts in (("candidate", False, known.values()), ("query", True, table["query"][:]))
         }
         ids = self.tokenize(text for asked, text in items if not asked)
         ids = ids.joined(self.tokenize((text for asked, text in items if asked), self.max_query_length))
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text={"text": ids},
-            extra=sides | {"names": list(known), "targets": list(table["targets"])},
+            extra=sides | {"names": list(known), "targets": table["targets"][:]},
         )
 
     def predictions(self, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
+from xmit.tasks.margins import margins
 from xmit.tasks.nearest import top_k
-from xmit.tasks.neighbours import margins
 from xmit.tasks.scoring import accuracy_scores
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class RetrievalTask(EmbeddingTask):
     candidate counts for itself, also where its text is another's too.
 
     Args:
-        scoring: ``cosine``, or the ratio ``margin``, see :func:`~xmit.tasks.neighbours.margins`.
+        scoring: ``cosine``, or the ratio ``margin``, see :func:`~xmit.tasks.margins.margins`.
         neighbours: The size of the margin's neighbourhood.
         direction: ``backward`` swaps queries and candidates.
         layer: See :class:`EmbeddingTask`, as for all further arguments.
@@ -108,8 +108,8 @@ class RetrievalTask(EmbeddingTask):
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse an answer that is no row's id, or that two rows have."""
-        answers = [a for a in table["answer"] if a is not None] if "answer" in table.column_names else []
-        strange = set(answers) - set(table["id"])
+        answers = [a for a in table["answer"][:] if a is not None] if "answer" in table.column_names else []
+        strange = set(answers) - set(table["id"][:])
         if strange:
             raise DataError(f"{where}: the answer {min(strange)!r} is no row's id")
         if len(set(answers)) != len(answers):
@@ -118,16 +118,16 @@ class RetrievalTask(EmbeddingTask):
     def encode(self, table: datasets.Dataset) -> Examples:
         """Tokenise every distinct text once; English candidates serve all languages."""
         items: dict[str, int] = {}
-        sides = {s: [items.setdefault(t, len(items)) for t in table[s]] for s in ("query", "candidate")}
-        answers = {"answer": list(table["answer"])} if "answer" in table.column_names else {}
+        sides = {s: [items.setdefault(t, len(items)) for t in table[s][:]] for s in ("query", "candidate")}
+        answers = {"answer": table["answer"][:]} if "answer" in table.column_names else {}
         if self.direction == "backward":
             sides = {"query": sides["candidate"], "candidate": sides["query"]}
-            keys = list(zip(table["language"], table["id"], strict=True))
+            keys = list(zip(table["language"][:], table["id"][:], strict=True))
             asked = {(language, a): i for (language, i), a in zip(keys, answers.get("answer", ()), strict=False)}
             answers = {column: [asked.get(key) for key in keys] for column in answers}
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text={"text": self.tokenize(items)},
             extra=sides | answers,
         )

@@ -176,7 +176,7 @@ def training_table(columns: dict[str, list[Any]], task: str) -> datasets.Dataset
 
 def hub_columns(table: datasets.Dataset) -> dict[str, list[Any]]:
     """The columns that question answering needs, as lists."""
-    return {name: list(table[name]) for name in ("id", "question", "context", "answers")}
+    return {name: table[name][:] for name in ("id", "question", "context", "answers")}
 
 
 def qa_table(columns: Mapping[str, Any]) -> datasets.Dataset:

@@ -87,7 +87,7 @@ class TokenClassificationTask(Task):
 
     def _check(self, table: datasets.Dataset, split: str, language: str) -> None:
         super()._check(table, split, language)
-        if split != "test" and any(tags is None for tags in table["tags"]):
+        if split != "test" and any(tags is None for tags in table["tags"][:]):
             raise DataError(
                 f"task {self.name!r}, split {split!r}, language {language!r}: sentences without tags; "
                 "only test sentences may lack them"
@@ -95,7 +95,7 @@ class TokenClassificationTask(Task):
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse sentences without words, tags that do not match the words in number, and unknown tags."""
-        ids = table["id"]
+        ids = table["id"][:]
         words, n_words = flatten_lists(table, "tokens")
         tags, n_tags = flatten_lists(table, "tags")
         for bad, what in (
@@ -128,8 +128,8 @@ class TokenClassificationTask(Task):
         labels = np.full(len(windows.text.flat), IGNORED, dtype=np.int32)
         labels[windows.first] = gold
         return Examples(
-            ids=[str(i) for i in table["id"]],
-            languages=list(table["language"]),
+            ids=[str(i) for i in table["id"][:]],
+            languages=table["language"][:],
             text={"text": windows.text},
             extra={"windows": windows, "labels": Ragged(labels, windows.text.offsets), "gold": gold},
         )

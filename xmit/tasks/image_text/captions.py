@@ -107,8 +107,8 @@ def load_captions(task: WithImages, source: Captions, split: str, language: str)
     tables = [load_hub(source.hub, split=part) for part in source.hub_splits[split]]
     table = datasets.concatenate_datasets(tables)
     column = "caption" if "caption" in table.column_names else "sentences"
-    texts = [[_text(sentence) for sentence in row] for row in table[column]]
-    found = list(zip(table["filename"], texts, strict=True))
+    texts = [[_text(sentence) for sentence in row] for row in table[column][:]]
+    found = list(zip(table["filename"][:], texts, strict=True))
     return caption_table(task, source, found, table if "image" in table.column_names else None)
 
 

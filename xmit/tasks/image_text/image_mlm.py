@@ -60,5 +60,5 @@ class ImageMLM(WithImages, MaskedLMTask):
     def encode_text(self, table: Any) -> Examples:
         """Every caption is a block of its own."""
         assert self.tokenizer is not None
-        ids = self.tokenizer(list(table["text"]), truncation=True, max_length=self.max_length)["input_ids"]
-        return Examples(list(table["id"]), list(table["language"]), {"text": Ragged.from_lists(ids)})
+        ids = self.tokenizer(table["text"][:], truncation=True, max_length=self.max_length)["input_ids"]
+        return Examples(table["id"][:], table["language"][:], {"text": Ragged.from_lists(ids)})

@@ -43,10 +43,10 @@ def snli_ve(task: WithImages, split: str, language: str) -> datasets.Dataset:
     count = published_rows(task, "SNLI-VE", SNLI_VE_ROWS, split, language)
     if not task.data_dir:
         table = load_hub(SNLI_VE_HUB, split=split, rows=count)
-        rows = {"id": [f"{split}-{n}" for n in range(len(table))], "hypothesis": list(table["sentence"])}
+        rows = {"id": [f"{split}-{n}" for n in range(len(table))], "hypothesis": table["sentence"][:]}
         if "Flickr30K_ID" in table.column_names:
-            rows["photo"] = [f"{str(number).removesuffix('.jpg')}.jpg" for number in table["Flickr30K_ID"]]
-        return entailment_table(rows, list(table["gold_label"]), SNLI_VE_HUB, table)
+            rows["photo"] = [f"{str(number).removesuffix('.jpg')}.jpg" for number in table["Flickr30K_ID"][:]]
+        return entailment_table(rows, table["gold_label"][:], SNLI_VE_HUB, table)
     name = f"snli_ve_{'dev' if split == 'validation' else split}.jsonl"
     path = task.file(split, language, name, f"snli_ve/{name}", f"data/{name}")
     read = read_jsonl(path, ("gold_label", "sentence2", "Flickr30K_ID", "pairID"), texts=("sentence2", "pairID"))
@@ -100,18 +100,18 @@ def gqa(task: WithImages, split: str, language: str) -> datasets.Dataset:
         path = task.file(split, language, f"{part}_questions.json", f"gqa/{part}_questions.json")
         return gqa_questions(task, path)
     table = load_hub(GQA_HUB, config=f"{part}_instructions", split=GQA_PARTS[split], rows=count)
-    rows: Columns = {"id": list(table["id"]), "question": list(table["question"])}
-    rows["answers"] = [[answer] for answer in table["answer"]]
-    rows["photo"] = [f"{key}.jpg" for key in table["imageId"]]
+    rows: Columns = {"id": table["id"][:], "question": table["question"][:]}
+    rows["answers"] = [[answer] for answer in table["answer"][:]]
+    rows["photo"] = [f"{key}.jpg" for key in table["imageId"][:]]
     if task.images == "none" and not task.sorts_images:
         return with_images_of(rows, (), None)  # the images are a download of their own
     # questions and images are two tables; a question without its image shows as a missing key
     images = load_hub(GQA_HUB, config=f"{part}_images", split=GQA_PARTS[split])
     places = {key: row for row, key in enumerate(images["id"])}
-    missing = next((key for key in table["imageId"] if key not in places), None)
+    missing = next((key for key in table["imageId"][:] if key not in places), None)
     if missing is not None:
         raise DataError(f"{GQA_HUB}, {part}: no image {missing!r} among its images; use data_dir with the release")
-    return with_images_of(rows, ("image",), images.select([places[key] for key in table["imageId"]]))
+    return with_images_of(rows, ("image",), images.select([places[key] for key in table["imageId"][:]]))
 
 
 def gqa_questions(task: WithImages, path: Path) -> datasets.Dataset:

@@ -36,10 +36,10 @@ def load_vqa(task: WithImages, split: str, language: str) -> datasets.Dataset:
     if not task.data_dir:
         # the card leaves the training files out of its splits
         table = load_hub(VQA_HUB, split=split, data_files=f"data/{split}-*", rows=count)
-        rows: Columns = {"id": [str(key) for key in table["question_id"]], "question": list(table["question"])}
-        rows["answers"] = [[answer["answer"] for answer in given] for given in table["answers"]]
+        rows: Columns = {"id": [str(key) for key in table["question_id"][:]], "question": table["question"][:]}
+        rows["answers"] = [[answer["answer"] for answer in given] for given in table["answers"][:]]
         if "image_id" in table.column_names:
-            rows["photo"] = [_photo(split, number) for number in table["image_id"]]
+            rows["photo"] = [_photo(split, number) for number in table["image_id"][:]]
         return with_images_of(rows, ("image",), table)
     part = PARTS[split]
     questions = f"v2_OpenEnded_mscoco_{part}_questions.json"

@@ -47,7 +47,7 @@ class ANLIPlus(NLITask):
         tables = [self.anli(split, language, number) for number in (1, 2, 3)]
         for part in (MNLI, SNLI):
             table = part(data_dir=self.data_dir, source_language=language).load_split(split, language)
-            tables.append(nli_table(table.to_dict(), part.metadata.name, list(table["id"])))
+            tables.append(nli_table(table.to_dict(), part.metadata.name, table["id"][:]))
         return datasets.concatenate_datasets(tables)
 
     def score(self, predictions: Any) -> list[Score]:

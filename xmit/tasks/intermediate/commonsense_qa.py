@@ -48,8 +48,8 @@ class CommonsenseQA(MultipleChoiceTask):
             given = [{one.get("label"): one.get("text") for one in question.get("choices", ())} for question in nested]
         else:
             table = load_hub(where, split=split, rows=count)
-            ids, questions, keys = (list(table[name]) for name in ("id", "question", "answerKey"))
-            given = [dict(zip(one["label"], one["text"], strict=True)) for one in table["choices"]]
+            ids, questions, keys = (table[name][:] for name in ("id", "question", "answerKey"))
+            given = [dict(zip(one["label"], one["text"], strict=True)) for one in table["choices"][:]]
         for row, own in enumerate(given, 1):
             if set(own) != set(LETTERS):
                 raise DataError(

@@ -49,7 +49,7 @@ class HellaSwag(MultipleChoiceTask):
             where = str(path)
         else:
             table = load_hub(where, split=split, rows=rows)
-            *contexts, endings, labels = (list(table[name]) for name in names)
+            *contexts, endings, labels = (table[name][:] for name in names)
         ids, choices = [f"hellaswag-{split}-{i}" for i in range(len(labels))], by_place(endings, 4, where)
         check_texts(ids, *contexts, *choices)
         for begun in contexts[1:]:  # none where the row has only ctx

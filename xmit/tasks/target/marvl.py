@@ -42,8 +42,8 @@ class MaRVL(ImagePairTask):
         code = self.native(language)
         if not self.data_dir:
             table = load_hub(self.metadata.dataset, split=code, rows=ROWS[language])
-            rows = {"id": [str(key) for key in table["id"]], "statement": list(table["hypothesis"])}
-            rows["label"] = [int(label) for label in table["label"]]
+            rows = {"id": [str(key) for key in table["id"][:]], "statement": table["hypothesis"][:]}
+            rows["label"] = [int(label) for label in table["label"][:]]
             table = table.select_columns(["left_img", "right_img"])
             return with_images_of(rows, self.image_columns, table.rename_columns(dict(
                 zip(("left_img", "right_img"), self.image_columns, strict=True))))  # fmt: skip

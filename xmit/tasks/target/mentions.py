@@ -40,10 +40,10 @@ def load_mentions(task: Task, split: str, language: str) -> dict[str, list[Any]]
     else:
         table = load_hub(hub, split=split, config=language)
         if "mentions" in table.column_names:
-            rows = list(mention_rows(table["context"], table["mentions"], hub, language))
+            rows = list(mention_rows(table["context"][:], table["mentions"][:], hub, language))
         else:  # one mention a row, its text made ready
-            ids = table["example_id"] if "example_id" in table.column_names else range(len(table))
-            rows = list(zip(map(str, ids), table["mention"], table["entity_id"], strict=True))
+            ids = table["example_id"][:] if "example_id" in table.column_names else range(len(table))
+            rows = list(zip(map(str, ids), table["mention"][:], table["entity_id"][:], strict=True))
     targets = [[entity.strip()] if entity and entity.strip() else None for _, _, entity in rows]
     return {"id": [key for key, _, _ in rows], "query": [text for _, text, _ in rows], "targets": targets}
 
@@ -94,7 +94,7 @@ def load_pairs(task: Task, split: str, language: str) -> dict[str, list[str]]:
             f"{hub} (wikipedia_pairs), split {split!r}: no column {missing[0]!r} among "
             f"{', '.join(table.column_names)}; pass data_dir with the release's wikipedia_pairs-train.jsonl"
         )
-    return pair_columns(table["contextual_mention"], table["entity"], hub)
+    return pair_columns(table["contextual_mention"][:], table["entity"][:], hub)
 
 
 def mention_rows(

@@ -42,7 +42,7 @@ class XGQA(AnswerTask):
             file = f"zero_shot/testdev_balanced_questions_{code}.json"
             return gqa_questions(self, self.file(split, "en", file, f"data/{file}", f"xgqa/{file}", f"xGQA/{file}"))
         table = load_hub(self.metadata.dataset, split=code, rows=9_666)
-        rows = {"id": [f"test-{n}" for n in range(len(table))], "question": list(table["question"])}
-        rows["answers"] = [[answer] for answer in table["answer"]]
-        rows["photo"] = [f"{key}.jpg" for key in table["image_id"]]
+        rows = {"id": [f"test-{n}" for n in range(len(table))], "question": table["question"][:]}
+        rows["answers"] = [[answer] for answer in table["answer"][:]]
+        rows["photo"] = [f"{key}.jpg" for key in table["image_id"][:]]
         return with_images_of(rows, ("image",), table)

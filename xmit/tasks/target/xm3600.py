@@ -59,7 +59,7 @@ class XM3600(ImageRetrievalTask):
                     fail(path, line, f"no list of captions of {key!r} in {code!r}", f"mend the line, or {AGAIN}")
         else:
             table = load_hub(hub, split=code, rows=3_600)
-            found = list(zip(table["image_id"], table["captions"], strict=True))
+            found = list(zip(table["image_id"][:], table["captions"][:], strict=True))
         rows = {
             "id": [f"{key}-{n}" for key, captions in found for n in range(len(captions))],
             "caption": [caption for _, captions in found for caption in captions],

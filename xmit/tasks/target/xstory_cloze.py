@@ -49,7 +49,7 @@ class XStoryCloze(MultipleChoiceTask):
         else:
             names, count = (*HUB, "answer_right_ending"), 1_511 if split == "test" else 360
             table = load_hub(self.metadata.dataset, config=code, split=part, parquet_branch=True, rows=count)
-            where, rows = f"{self.metadata.dataset}, {code}", {name: list(table[name]) for name in names}
+            where, rows = f"{self.metadata.dataset}, {code}", {name: table[name][:] for name in names}
         rows["label"] = numbers(rows.popitem()[1], where, 2)
         if split != "test":
             n = len(next(iter(rows.values())))
