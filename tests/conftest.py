@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # one thread a process: tests run beside each other on few cores, and results stay the same
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,3 +58,11 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     load_tokenizer("embedded:e5-small").save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerBase:
+    """XLM-R's tokenizer as the embedded encoder has it."""
+    from xmit.modules.encoders import load_tokenizer
+
+    return load_tokenizer("embedded:e5-small")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mini_hub_choices
+import mini_hub_images
+import mini_hub_texts
 import pandas as pd
 import pytest
 import yaml
-from mini_hub import BUILDERS, LANGUAGES, Hub
-from mini_hub_images import IMAGE_LANGUAGES, local_settings
+from mini_hub import IMAGE_LANGUAGES, LANGUAGES, Hub
+from mini_hub_images import local_settings
 from retrieval_tools import lareqa_files, squad_files
 
 from xmit.__main__ import main
@@ -61,8 +64,8 @@ def _some_later(paths):
 def miniatures(tmp_path_factory):
     """The hub with a handful of rows of everything, and LAReQA's files, which are on no hub."""
     hub = Hub(tmp_path_factory.mktemp("hub"))
-    for name in BUILDERS:
-        hub.fill(name)
+    for miniatures in (mini_hub_choices, mini_hub_texts, mini_hub_images):
+        hub.fill(miniatures.BUILDERS)
     squad_files(lareqa_files(hub.folder / "files" / "lareqa"))
     return hub
 

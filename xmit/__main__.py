@@ -139,7 +139,7 @@ def _bench(args: argparse.Namespace) -> int:
 def _cache_features(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from xmit.cache_features import cache_features
+    from xmit.study.cache_features import cache_features
 
     return cache_features(Path(args.config), args.dry_run, args.check, args.workers, args.part)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from mini_hub import CCG_LINES, Hub, ccg
+from mini_hub import Hub
+from mini_hub_texts import CCG_LINES, ccg
 
 from xmit.__main__ import main
 from xmit.data.ccgbank import read_auto

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datasets
 import pytest
-from mini_hub import (
+from mini_hub import Hub
+from mini_hub_choices import (
     NLI,
-    Hub,
     afri_xnli,
     belebele,
     mnli,

@@ -1,24 +1,23 @@
-"""Image-text tasks on miniatures in both layouts, and what the mix-in for images promises."""
+"""Image-text tasks on miniatures in both layouts: their rows, and where their images lie."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-import mini_hub_images as mini
+import mini_image_files as mini
 import numpy as np
 import pytest
 import torch
-import yaml
-from mini_hub import Hub
+from image_tools import Tower
+from mini_hub import IMAGE_LANGUAGES, Hub
+from mini_hub_images import BUILDERS
 from PIL import Image
 
-from xmit.__main__ import main
 from xmit.data.image_files import ImageSources, find_images, image_source
 from xmit.data.images import content_key, open_image
 from xmit.errors import ConfigError, DataError, MissingDataError
+from xmit.modules.scoring import prediction_rows
 from xmit.registry import get_task
-from xmit.study.results import load_results
-from xmit.tasks.with_images import shuffle
 
 pytestmark = pytest.mark.filterwarnings("ignore:task .* rows instead of the published")
 BOTH = {  # task: the files of its original release
@@ -39,40 +38,10 @@ FILES_ONLY |= dict.fromkeys(("emoji_itm", "emoji_names"), mini.emoji_files)
 BY_NUMBER = ("snli_ve", "xvnli", "xgqa")  # the hub's rows have no ids
 
 
-class Tower:
-    """Stands in for an image spec: a feature that tells which image it is of."""
-
-    n_tokens, width = 2, 4
-
-    def encode(self, images, on_bad="refuse"):
-        self.seen = len(images)
-        keys = []
-        for image in images:
-            try:
-                keys.append(content_key(open_image(image)))
-            except DataError:
-                if on_bad == "refuse":
-                    raise
-                keys.append(None)
-        return keys
-
-    def batch(self, keys):
-        values = [[int(key[:6], 16) for key in item] for item in keys]
-        return torch.tensor(values).float().repeat_interleave(2, 1)[..., None].expand(-1, -1, 4)
-
-
-@pytest.fixture(scope="session")
-def tokenizer():
-    from xmit.modules.encoders import load_tokenizer
-
-    return load_tokenizer("embedded:e5-small")
-
-
 @pytest.fixture(scope="session")
 def image_hub(tmp_path_factory):
     hub = Hub(tmp_path_factory.mktemp("hub"))
-    for name in BOTH:
-        hub.fill(name)
+    hub.fill({name: BUILDERS[name] for name in BOTH})
     return hub
 
 
@@ -80,6 +49,12 @@ def image_hub(tmp_path_factory):
 def hub(image_hub, monkeypatch):
     image_hub.install(monkeypatch)
     return image_hub
+
+
+def emoji(tmp_path, tokenizer):
+    task = get_task("emoji")(data_dir=str(mini.emoji_files(tmp_path / "emoji")))
+    task.bind(tokenizer, Tower())
+    return task
 
 
 def splits_of(name):
@@ -98,7 +73,7 @@ def pixels(task, table):
 
 @pytest.mark.parametrize("name", sorted(BOTH))
 def test_hub_and_original_files_say_the_same(name, hub, tmp_path):
-    languages = mini.IMAGE_LANGUAGES[name]
+    languages = IMAGE_LANGUAGES[name]
     files = get_task(name)(languages=languages, data_dir=str(BOTH[name](tmp_path)))
     folder = {"coco_itm": {"image_dir": str(hub.folder / "files" / "coco")}}.get(name, {})
     online = get_task(name)(languages=languages, **folder)
@@ -123,7 +98,7 @@ def test_hub_and_original_files_say_the_same(name, hub, tmp_path):
 def test_the_rows_are_those_of_the_data(tmp_path):
     for name, build in {**BOTH, **FILES_ONLY}.items():
         folder = build(tmp_path / name)
-        task = get_task(name)(languages=mini.IMAGE_LANGUAGES[name], data_dir=str(folder))
+        task = get_task(name)(languages=IMAGE_LANGUAGES[name], data_dir=str(folder))
         n = len(task.languages)
         rows = {split: len(task.table(split)) for split in splits_of(name)}
         expected = {"train": mini.N["train"], "validation": mini.N["validation"], "test": mini.N["test"] * n}
@@ -132,12 +107,40 @@ def test_the_rows_are_those_of_the_data(tmp_path):
         elif name in ("flickr30k_itm", "coco_itm", "image_mlm", "xflickrco"):
             expected = {"train": 24, "validation": 12, "test": 10}
             expected |= {"train": 48} if name == "coco_itm" else {"test": 10} if name == "xflickrco" else {}
+        elif name == "nlvr":  # two orders of the boxes
+            expected["train"] *= 2
         elif name == "xm3600":
             expected = {"test": 5 * 3 * 3}
         elif name.startswith("emoji"):
             expected = rows
             assert name == "emoji_names" or sum(rows.values()) == 60
         assert rows == {split: expected[split] for split in rows}, name
+
+
+def test_nlvr_shows_each_image_in_all_orders_of_its_boxes_that_are_there(tmp_path, tokenizer):
+    folder = str(mini.nlvr_files(tmp_path))
+    task = get_task("nlvr")(data_dir=folder)
+    table = task.table("train")
+    for row in table:
+        statement, order = row["id"].rpartition("-")[::2]
+        assert row["image"].endswith(f"/train-{statement}-{order}.png")
+    assert Counter(key[-1] for key in table["id"]) == {"0": 12, "1": 12}
+    assert Counter(Counter(table["statement"]).values()) == {2: 12}
+    assert list(get_task("nlvr")(data_dir=folder, orders=1).table("train")["id"]) == table["id"][:12]
+    assert list(get_task("nlvr")(data_dir=folder, images="none").table("train")["id"]) == list(table["id"])
+    (tmp_path / "train" / "images.tar").unlink()
+    assert len(get_task("nlvr")(data_dir=folder, images="none").table("train")) == 6 * 12  # as in the release
+    with pytest.raises(MissingDataError, match="none of its 12 images"):
+        get_task("nlvr")(data_dir=folder).table("train")
+    with pytest.raises(ConfigError, match="from 1 to 6"):
+        get_task("nlvr")(orders=7)
+    # what stands beside one statement is one piece of evidence
+    task.bind(tokenizer, Tower())
+    items = torch.arange(5)
+    decoded = {"item": items, "prediction": items % 2, "scores": torch.full((5, 2), 0.5)}
+    rows = prediction_rows(task, decoded, "test")
+    assert rows["cluster"].tolist() == list(task.table("test")["statement"])
+    assert prediction_rows(emoji(tmp_path, tokenizer), decoded, "train")["cluster"].isna().all()
 
 
 def test_two_images_stand_beside_a_statement(tmp_path, tokenizer):
@@ -216,208 +219,6 @@ def test_bad_images_are_refused_or_their_rows_left_out(damage, tmp_path, tokeniz
     ]  # fmt: skip
 
 
-# -- the controls --------------------------------------------------------------------------------------------
-
-
-def test_shuffling_gives_every_image_another_place():
-    rows = [(f"k{i // 2}",) for i in range(40)]
-    shuffled = shuffle(rows, 3)
-    assert all(a != b for a, b in zip(rows, shuffled, strict=True))
-    assert Counter(shuffled) == Counter(rows)
-    assert len(set(zip(rows, shuffled, strict=True))) == 20  # the same other image for all rows of one
-    assert shuffle(rows, 3) == shuffled != shuffle(rows, 4)
-
-
-def test_the_controls_change_nothing_but_the_images(tmp_path, tokenizer):
-    torch.manual_seed(5)
-    folder = str(mini.xvnli_files(tmp_path, ["ar", "en"]))
-    real, other, none = (
-        get_task("xvnli")(languages=["ar", "en"], data_dir=folder, images=how) for how in ("real", "shuffled", "none")
-    )
-    for task in (real, other):
-        task.bind(tokenizer, Tower())
-    none.bind(tokenizer)  # without a tower
-    for split in ("train", "test"):
-        a, b, c = (task.examples(split) for task in (real, other, none))
-        assert a.ids == b.ids == c.ids
-        assert torch.equal(a.labels, b.labels)
-        assert torch.equal(a.labels, c.labels)
-        assert all(np.array_equal(a.text["text"].flat, x.text["text"].flat) for x in (b, c))
-        assert not c.images
-        assert all(x != y for x, y in zip(a.images["text"], b.images["text"], strict=True))
-        half = len(a.ids) // 2
-        if split == "test":  # translations see the same image
-            assert b.images["text"][:half] == b.images["text"][half:]
-    assert [list(batch) for batch in real.train_batches()] == [list(batch) for batch in none.train_batches()]
-    assert "image" not in next(iter(none.train_dataloader()))["text"]
-    assert none.split_images("train") == ()
-    with pytest.raises(ConfigError, match=r"no vision tower: set model\.vision\.name"):
-        real.bind(tokenizer)
-
-
-def test_without_images_a_caption_is_matched_with_another_of_its_image(tmp_path, tokenizer):
-    task = get_task("flickr30k_itm")(data_dir=str(mini.flickr_files(tmp_path)), images="none")
-    task.bind(tokenizer)
-    table = task.table("train")
-    matches = task.matches(table)
-    for row, match in zip(table, matches, strict=True):
-        assert match != row["caption"]
-        assert match[:-1] == row["caption"][:-1]  # the two captions of an image differ in their last sign
-    assert set(task.examples("validation").text) == {"text"}
-
-
-@pytest.mark.parametrize("images", ["shuffled", "none"])
-def test_the_controls_run_from_the_command_line(images, tmp_path, tiny_encoder):
-    folder = mini.emoji_files(tmp_path / "data")
-    config = {
-        "model": {"encoder": tiny_encoder},
-        "trainer": {"max_steps": 2, "val_check_interval": 2, "check_val_every_n_epoch": None, "logger": False,
-                    "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"},
-        "data": {"class_path": "xmit.tasks.Emoji",
-                 "init_args": {"data_dir": str(folder), "images": images, "batch_size": 8}},
-    }  # fmt: skip
-    if images != "none":
-        config["model"]["vision"] = {"name": "embedded:digits", "random": True}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    assert main(["fit", "--config", str(tmp_path / "config.yaml"), "--output", str(tmp_path / "r")]) == 0
-    rows = load_results(tmp_path / "r")
-    assert set(rows[rows.is_main].metric) == {"accuracy"}
-    assert (tmp_path / "r" / "encoder" / "model.safetensors").is_file()
-
-
-# -- answers -------------------------------------------------------------------------------------------------
-
-
-def test_answers_are_classes_and_what_is_no_class_is_wrong(tmp_path, tokenizer):
-    task = get_task("gqa")(data_dir=str(mini.gqa_files(tmp_path)), answers=2, batch_size=12)
-    task.bind(tokenizer, Tower())
-    assert task.vocabulary == ["yes", "no"]
-    assert task.head_spec().options["num_labels"] == 2
-    batch = task.collate(task.examples("train"), list(range(4)))
-    assert batch["answers"].tolist() == [[1, 0], [0, 1], [0, 0], [0, 0]]
-    rows = task.predictions({"item": torch.arange(5), "prediction": torch.tensor([0, 0, 1, 1, 0])}, "test")
-    assert list(rows["target"]) == ["yes", "no", "2", "red", "yes"]
-    scores = {score.metric: score.value for score in task.score(rows)}
-    assert scores["accuracy"] == pytest.approx(2 / 5)
-
-
-def test_vqa_has_soft_targets_and_the_official_score(tmp_path, tokenizer):
-    task = get_task("vqa_v2")(data_dir=str(mini.vqa_files(tmp_path)))
-    task.bind(tokenizer, Tower())
-    assert set(task.vocabulary) == {"yes", "no", "2", "red"}
-    batch = task.collate(task.examples("train"), [0])
-    targets = dict(zip(task.vocabulary, batch["answers"][0].tolist(), strict=True))
-    assert targets == pytest.approx({"yes": 1.0, "no": 0.6, "2": 0.0, "red": 0.0})
-    places = [task.vocabulary.index(answer) for answer in ("no", "no", "2", "2", "yes", "yes")]
-    rows = task.predictions({"item": torch.arange(6), "prediction": torch.tensor(places)}, "validation")
-    (score,) = task.score(rows)
-    assert (score.metric, score.n) == ("vqa_accuracy", 6)
-    assert score.value == pytest.approx((0.6 + 1 + 1 + 0 + 1 + 0) / 6)
-
-
-def test_classes_do_not_depend_on_the_rows_drawn(tmp_path, tokenizer):
-    folder = str(mini.gqa_files(tmp_path))
-    few, every = (get_task("gqa")(data_dir=folder, train_examples=n) for n in (2, None))
-    assert few.vocabulary == every.vocabulary
-    assert len(few.table("train")) == 2
-
-
-# -- matching ------------------------------------------------------------------------------------------------
-
-
-def retrieved(tmp_path, tokenizer, vectors):
-    """The task, and the prediction rows it makes of vectors by item."""
-    task = get_task("xflickrco")(languages=["en", "tr"], data_dir=str(mini.xflickrco_files(tmp_path, ["en", "tr"])))
-    task.bind(tokenizer, Tower())
-    examples = task.examples("test")
-    items = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
-    return task, task.predictions({"item": items, "vector": vectors(len(examples))[items]}, "test")
-
-
-def test_recall_is_that_of_sorting_everything(tmp_path, tokenizer):
-    rng = torch.Generator().manual_seed(1)
-    made = {}
-
-    def vectors(n):
-        made["v"] = torch.nn.functional.normalize(torch.randn(n, 3, generator=rng), dim=-1)
-        return made["v"]
-
-    task, rows = retrieved(tmp_path, tokenizer, vectors)
-    assert len(made["v"]) == 5 + 2 * 5  # the images of both languages are the same
-    scores = {(s.language, s.metric): s.value for s in task.score(rows)}
-    for place, code in enumerate(("en", "tr")):
-        captions, images = made["v"][place * 5 : place * 5 + 5], made["v"][10:]
-        order = (captions @ images.T).argsort(1, descending=True)
-        first = [(row == i).nonzero().item() for i, row in enumerate(order)]
-        back = [(row == i).nonzero().item() for i, row in enumerate((images @ captions.T).argsort(1, descending=True))]
-        for name, ranks in (("t2i", first), ("i2t", back)):
-            for k in (1, 5, 10):
-                assert scores[code, f"{name}_recall@{k}"] == pytest.approx(np.mean([r < k for r in ranks]))
-        both = np.mean([np.mean([r < 1 for r in ranks]) for ranks in (first, back)])
-        assert scores[code, "recall@1"] == pytest.approx(both)
-    assert any(score.metric.startswith("consistency/") for score in task.evaluate(rows))
-
-
-def test_vectors_that_collapse_find_nothing(tmp_path, tokenizer):
-    task, rows = retrieved(tmp_path, tokenizer, lambda n: torch.ones(n, 3))
-    assert {s.value for s in task.score(rows) if s.metric == "recall@1"} == {0.2}
-
-
-def test_batches_for_scoring_are_of_captions_or_of_images(tmp_path, tokenizer):
-    task = get_task("xm3600")(languages=["en", "qu"], data_dir=str(mini.xm3600_files(tmp_path, ["en", "quz"])))
-    task.bind(tokenizer, Tower())
-    seen, images = [], 0
-    for batch in task.test_dataloader():
-        seen += batch["item"].tolist()
-        images += len(batch["item"]) if "image" in batch["text"] else 0
-    assert sorted(seen) == list(range(5 + 2 * 5 * 3))
-    assert images == 5
-    with pytest.raises(ConfigError, match="only scored"):
-        task.load_split("train", "en")
-
-
-def test_masked_captions_stand_beside_their_own_image(tmp_path, tokenizer):
-    task = get_task("image_mlm")(data_dir=str(mini.flickr_files(tmp_path)), batch_size=4)
-    task.bind(tokenizer, Tower())
-    splits = {split: {row["group"] for row in task.table(split)} for split in mini.N}
-    assert len(set().union(*splits.values())) == sum(map(len, splits.values()))
-    table, examples = task.table("train"), task.examples("train")
-    assert len(examples) == len(table) == 24
-    for i, row in enumerate(table):
-        ids = examples.text["text"].flat[examples.text["text"].offsets[i] : examples.text["text"].offsets[i + 1]]
-        assert tokenizer.decode(ids, skip_special_tokens=True) == row["text"]
-        assert examples.images["text"][i] == (content_key(mini.image(row["group"].partition("-")[2])),)
-    batch = next(iter(task.train_dataloader()))
-    assert ((batch["labels"] != -100).sum(1) > 0).all()
-    emoji = get_task("image_mlm")(source="emoji", data_dir=str(mini.emoji_files(tmp_path / "e")))
-    assert emoji.table("train")[0]["text"].startswith("emoji ")
-
-
-# -- emoji ---------------------------------------------------------------------------------------------------
-
-
-def test_names_are_masked_as_asked_and_alike_for_every_run(tmp_path):
-    folder = str(mini.emoji_files(tmp_path))
-    shares = {}
-    for masked in (0.0, 0.5, 1.0):
-        words = " ".join(get_task("emoji")(data_dir=folder, masked=masked).table("train")["text"]).split()
-        shares[masked] = words.count("<mask>") / len(words)
-    assert (shares[0.0], shares[1.0]) == (0, 1)
-    assert 0.3 < shares[0.5] < 0.7
-    with pytest.raises(ConfigError, match="from 0 to 1"):
-        get_task("emoji")(data_dir=folder, masked=2.0)
-
-
-def test_no_emoji_is_in_two_splits(tmp_path):
-    task = get_task("emoji")(data_dir=str(mini.emoji_files(tmp_path)))
-    ids = [set(task.table(split)["id"]) for split in mini.N]
-    assert len(set().union(*ids)) == sum(map(len, ids)) == 60
-    names = get_task("emoji_names")(data_dir=str(tmp_path), languages=["nb", "sw"])
-    assert set(names.table("test")["id"]) == ids[2]
-    with pytest.raises(ConfigError, match="on no hub: pass data_dir"):
-        get_task("emoji")().table("train")
-
-
 # -- errors that name the file -------------------------------------------------------------------------------
 
 
@@ -460,7 +261,7 @@ def test_real_emoji_and_nlvr(real_data):
     assert len(per_language) == 102
     assert min(per_language.values()) > 150
     nlvr = get_task("nlvr")(data_dir=str(real_data / "nlvr"), train_file="test/test.json")
-    assert {split: len(nlvr.table(split)) for split in ("train", "validation")} == {"train": 990, "validation": 989}
+    assert {split: len(nlvr.table(split)) for split in ("train", "validation")} == {"train": 1980, "validation": 989}
     assert len(set(nlvr.table("train")["statement"])) == 247
     for split in ("train", "validation"):
         sources = nlvr.split_images(split)

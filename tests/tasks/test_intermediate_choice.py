@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from mini_hub import BUILDERS, Hub
+from mini_hub import Hub
+from mini_hub_choices import commonsense_qa, cosmos_qa, english_copa, hellaswag, social_iqa
 
 from xmit.errors import ConfigError, DataError, LanguageNotFoundError
 from xmit.tasks import COPA, XCOPA, Belebele, CommonsenseQA, CosmosQA, HellaSwag, SocialIQA
@@ -37,8 +38,8 @@ def write(path, *rows, text=None):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     made = Hub(tmp_path)
-    for name in ("commonsense_qa", "copa", "cosmos_qa", "hellaswag", "social_iqa"):
-        BUILDERS[name](made, ["en"])
+    for build in (commonsense_qa, english_copa, cosmos_qa, hellaswag, social_iqa):
+        build(made)
     made.install(monkeypatch)
     return made
 

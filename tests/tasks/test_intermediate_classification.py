@@ -7,11 +7,13 @@ import json
 from collections import Counter
 
 import datasets
+import mini_hub_choices
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from mini_hub import LABELS, NLI, Hub
+from mini_hub import Hub
+from mini_hub_choices import LABELS, NLI, anli_plus, pawsx, qqp, xnli
 from sklearn.metrics import accuracy_score, f1_score
 
 from xmit.__main__ import main
@@ -59,7 +61,7 @@ def test_published_sizes():
 
 
 def test_hub_rows_are_asked_for_and_unlabelled_ones_dropped(hub):
-    hub.fill("anli_plus")
+    hub.fill({"anli_plus": anli_plus})
     task = ANLIPlus()
     task.setup("fit")
     asked = {(name, split): rows for name, _, split, rows in hub.asked}
@@ -79,7 +81,7 @@ def test_another_number_of_rows_or_order_of_labels_is_refused(hub, monkeypatch):
     from xmit.data import sources
     from xmit.tasks.intermediate import snli
 
-    hub.fill("snli")
+    hub.fill({"snli": mini_hub_choices.snli})
     folder = str(hub.folder / "stanfordnlp/snli")
     monkeypatch.setattr(snli, "load_hub", lambda name, **options: sources.load_hub(folder, **options))
     with pytest.raises(DataError, match="6 rows instead of 550152"):
@@ -124,7 +126,7 @@ def test_releases_as_they_are(tmp_path):
 
 
 def test_the_hubs_parquet_files_are_files_too(hub):
-    hub.fill("anli_plus")
+    hub.fill({"anli_plus": anli_plus})
     for task, folder in ((SNLI, "stanfordnlp/snli"), (MNLI, "nyu-mll/glue")):
         for split in ("train", "validation"):
             local = task(data_dir=str(hub.folder / folder)).load_split(split, "en")
@@ -218,7 +220,7 @@ def test_mnli_and_xnli_in_other_languages_from_files(tmp_path, name):
 
 
 def test_mnli_and_xnli_in_other_languages_from_the_hub(hub):
-    hub.fill("xnli")
+    hub.fill({"xnli": xnli})
     for split in ("train", "validation"):
         hub.write("facebook/xnli", "de", split, {"premise": ["de"], "hypothesis": ["h"], "label": [2]}, NLI)
     for kind in (MNLI, XNLI):
@@ -233,7 +235,7 @@ def test_mnli_and_xnli_in_other_languages_from_the_hub(hub):
 
 
 def test_pawsx_in_other_languages(hub, tmp_path):
-    hub.fill("pawsx")
+    hub.fill({"pawsx": pawsx})
     task = PAWSX(source_language=["de", "fr"])
     task.setup("fit")
     assert Counter(task.table("train")["language"]) == {"de": 6, "fr": 6}
@@ -288,7 +290,7 @@ def test_anli_plus_scores_each_corpus():
 
 
 def test_a_saved_config_with_early_stopping_fits_again(hub, tiny_encoder, tmp_path):
-    hub.fill("qqp")
+    hub.fill({"qqp": qqp})
     quick = {"model": {"encoder": tiny_encoder}, "data": {"init_args": {"batch_size": 4}},
              "trainer": {"max_steps": 2, "val_check_interval": 1, "logger": False}}  # fmt: skip
     path = write(tmp_path, "quick.yaml", yaml.safe_dump(quick))

@@ -7,7 +7,8 @@ import math
 
 import pytest
 import torch
-from mini_hub import BUILDERS, Hub, questions
+from mini_hub import Hub
+from mini_hub_texts import questions, squad, squad_v2
 from torchmetrics.functional.text import squad as torchmetrics_squad
 
 from xmit.errors import ConfigError, DataError
@@ -61,8 +62,8 @@ def values(task, predictions):
 
 def test_the_hub_is_asked_for_the_right_rows(tmp_path, monkeypatch):
     hub = Hub(tmp_path)
-    for name in ("squad", "squad_v2"):
-        BUILDERS[name](hub, ["en"])
+    squad(hub)
+    squad_v2(hub)
     hub.install(monkeypatch)
     for kind in (SQuAD, SQuADv2):
         kind().setup("fit")

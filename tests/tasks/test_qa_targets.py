@@ -11,7 +11,8 @@ import pytest
 import torch
 from datasets import Dataset
 from lightning import Trainer
-from mini_hub import Hub, mlqa, questions, tydiqa, xquad
+from mini_hub import Hub
+from mini_hub_texts import mlqa, questions, tydiqa, xquad
 
 from xmit.data.readers import read_jsonl
 from xmit.errors import DataError

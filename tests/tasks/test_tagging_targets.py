@@ -7,7 +7,7 @@ import gzip
 import datasets
 import pytest
 import yaml
-from mini_hub import NER
+from mini_hub_texts import NER
 
 import xmit.data.treebanks
 import xmit.tasks.target.masakhaner2

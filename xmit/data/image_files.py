@@ -6,8 +6,9 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmit.data.images import Member, archive_images
-from xmit.errors import MissingDataError
+from xmit.data.images import Member, archive_images, open_image, source_id
+from xmit.errors import DataError, MissingDataError
+from xmit.progress import progress
 
 if TYPE_CHECKING:
     import datasets
@@ -93,3 +94,27 @@ class ImageSources(Sequence[Any]):
         """What :func:`xmit.data.images.open_image` opens."""
         row, column = divmod(range(len(self))[item], len(self._columns))
         return image_source(self._table[row][self._columns[column]])
+
+
+def decodable(images: Sequence[Any]) -> list[bool]:
+    """Whether each image can be decoded; one that occurs often is decoded once, and none is kept.
+
+    Args:
+        images: What :func:`~xmit.data.images.open_image` opens.
+    """
+    known: dict[str, bool] = {}
+    found = []
+    with progress("looking at images", len(images)) as advance:
+        for row, image in enumerate(images):
+            try:
+                name = source_id(image)
+                if name not in known:
+                    known[name] = False
+                    open_image(image)
+                    known[name] = True
+                found.append(known[name])
+            except DataError:
+                found.append(False)
+            if row % 256 == 0:
+                advance(row)
+    return found

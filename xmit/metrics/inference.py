@@ -12,6 +12,7 @@ item i in seed s and ``S`` seeds, as in a two-way random-effects analysis of var
   is taken out of the items' part, not counted twice.
 
 An item is one example in all its languages: its contributions to all languages are added up before anything is squared.
+So are those of a cluster's items, such as the images that one statement stands beside: clusters are then the items.
 The interval's half-width is ``sqrt(t(S - 1)^2 A / S + t(nu)^2 (B - C / S))``, each component with the t quantile of its
 own degrees of freedom. ``docs/statistics.md`` has the derivation, the sources and the measured coverage, also of
 Satterthwaite's one number of degrees of freedom for the sum, which is too short for three seeds.
@@ -52,7 +53,7 @@ class Effect:
         df: Satterthwaite's degrees of freedom of ``se``, for information.
         n_pairs: Pairs of a target and a language that are averaged.
         n_seeds: Seeds that have all of these pairs.
-        n_items: Items behind it, translations counted once; 0 if not known.
+        n_items: Items behind it, or clusters of items, translations counted once; 0 if not known.
         kind: What the interval covers: ``"seeds and items"``; ``"items"`` alone, below three seeds; ``"seeds"`` alone,
             if no item scores are known; ``"none"``, no interval.
         reason: Why something is NaN, or what the interval lacks; empty if all is there.

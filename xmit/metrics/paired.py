@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NAN = float("nan")
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 T = TypeVar("T", int, str)
 
 
@@ -33,12 +34,15 @@ class ItemScores:
         ids: The items; a translated item has one id in all languages.
         values: Shape ``(seeds, items, languages)``, NaN where there is none. The mean over a language's items is its
             score.
+        clusters: Which cluster each item is of, shape ``(items,)``: those of one are no independent evidence. None
+            where each item is one.
     """
 
     seeds: tuple[int, ...]
     languages: tuple[str, ...]
     ids: tuple[str, ...]
     values: Floats
+    clusters: Integers | None = None
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> ItemScores:
@@ -46,7 +50,8 @@ class ItemScores:
 
         Args:
             frame: Rows of one system and target with ``seed``, ``language``, ``id`` and ``item_score``, each seed,
-                language and id once. Rows without a score are left out.
+                language and id once. Rows without a score are left out. A column ``cluster``, if there is one, ties
+                items together that have the same value in any language.
 
         Raises:
             MetricError: If an item is there twice.
@@ -62,7 +67,10 @@ class ItemScores:
             raise MetricError(
                 f"item {twice['id']!r} in {twice['language']!r} has two scores in seed {twice['seed']}: give one system"
             )
-        return cls(tuple(int(v) for v in seeds), tuple(map(str, languages)), tuple(map(str, ids)), values)
+        clusters = None
+        if "cluster" in frame and frame["cluster"].notna().any():
+            clusters = _clusters(i, frame[["language", "cluster"]], len(ids))
+        return cls(tuple(int(v) for v in seeds), tuple(map(str, languages)), tuple(map(str, ids)), values, clusters)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class Paired:
         languages: Languages that both have.
         means: Difference of the scores, shape ``(seeds, languages)``.
         items: Difference of each item, shape ``(seeds, items, languages)``; None if only scores are known.
+        clusters: Which cluster each item is of, see :class:`ItemScores`.
     """
 
     target: str
@@ -82,6 +91,7 @@ class Paired:
     languages: tuple[str, ...]
     means: Floats
     items: Floats | None = None
+    clusters: Integers | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class Contribution:
         seeds: The seeds.
         total: Sum of the differences over the languages, shape ``(seeds,)``; NaN in a seed that lacks one.
         residuals: Each item's share in the deviation of ``total`` from what it would be with all items there are,
-            shape ``(seeds, items)``; it sums to 0 in each seed.
+            shape ``(seeds, items)``; it sums to 0 in each seed. Of items in clusters each cluster's share.
         n_pairs: Number of languages.
     """
 
@@ -130,7 +140,8 @@ def pair_items(target: str, system: ItemScores, baseline: ItemScores, *, untrain
     n = there.sum(axis=1)
     means = np.full(n.shape, np.nan)
     np.divide(np.where(there, difference, 0).sum(axis=1), n, out=means, where=n > 0)
-    return Paired(target, seeds, languages, means, difference)
+    clusters = system.clusters if system.clusters is None else system.clusters[i]
+    return Paired(target, seeds, languages, means, difference, clusters)
 
 
 def pair_scores(
@@ -181,8 +192,32 @@ def contribution(paired: Paired, languages: Collection[str] | None = None) -> Co
         there = ~np.isnan(items)
         n = there.sum(axis=1, keepdims=True)
         shares = np.where(there, items - means[:, None, :], 0) / np.maximum(n, 1)
-        residuals = shares.sum(axis=2)[:, there.any(axis=(0, 2))]
+        used = there.any(axis=(0, 2))
+        residuals = shares.sum(axis=2)[:, used]
+        if paired.clusters is not None:
+            # what is resampled is a cluster as a whole: its items' shares are added up before anything is squared
+            names, of = np.unique(paired.clusters[used], return_inverse=True)
+            items, residuals = residuals, np.zeros((len(residuals), len(names)))
+            np.add.at(residuals, (slice(None), of), items)
     return Contribution(paired.target, paired.seeds, means.sum(axis=1), residuals, len(chosen))
+
+
+def _clusters(items: Integers, values: pd.DataFrame, n: int) -> Integers:
+    """Items that have a cluster's name in common in any language, also by way of others, as numbers ``(n,)``.
+
+    Args:
+        items: The item of each row.
+        values: ``language`` and ``cluster`` of each row; no value ties an item to none.
+        n: How many items there are.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    known = values["cluster"].notna().to_numpy()
+    names = values[known].groupby(["language", "cluster"], sort=False).ngroup().to_numpy()
+    size = n + int(names.max()) + 1
+    links = coo_array((np.ones(len(names)), (items[known], n + names)), shape=(size, size))
+    return np.asarray(connected_components(links, directed=False)[1][:n], dtype=np.int64)
 
 
 def _paired_seeds(

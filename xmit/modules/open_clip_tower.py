@@ -54,6 +54,8 @@ def build_visual(config: VisionConfig) -> tuple[Any, Transform, dict[str, Any]]:
         _load(visual, path, config)
     if config.image_size is not None and hasattr(visual, "set_input_size"):
         visual.set_input_size(config.image_size)  # timm resizes positions itself, after loading
+    if config.resize is not None:
+        preprocess = {**preprocess, "resize_mode": config.resize}
     transform, facts = _transform(visual, preprocess, model)
     if vision.get("timm_model_name") and config.output == "tokens":
         visual = _TimmTokens(visual)

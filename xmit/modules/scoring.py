@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
-    """A task's prediction rows, with its name, what each adds to the main score, and what is asked.
+    """A task's prediction rows, with its name, what each adds to the main score, its cluster, and what is asked.
 
     Args:
         task: The task.
@@ -24,7 +24,18 @@ def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.Da
         split: The split.
     """
     rows = task.predictions(decoded, split)
-    return rows.assign(task=task.name, item_score=task.item_scores(rows), **asked(task, rows, split))
+    clusters = _clusters(task, rows, split)
+    return rows.assign(task=task.name, item_score=task.item_scores(rows), cluster=clusters, **asked(task, rows, split))
+
+
+def _clusters(task: Task, rows: pd.DataFrame, split: str) -> list[str] | None:
+    """What each row's example shares with others that are no independent evidence beside it."""
+    if task.cluster_column is None:
+        return None
+    table = task.table(split)
+    keys = zip(table["language"][:], map(str, table["id"][:]), strict=True)
+    values = dict(zip(keys, map(str, table[task.cluster_column][:]), strict=True))
+    return [values[key] for key in zip(rows["language"], rows["id"], strict=True)]
 
 
 def result_row(task: Task, split: str, score: Score) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class VisionConfig:
         random: Random weights, always the same ones, for controls.
         output: ``tokens``: one feature a patch. ``pooled``: one an image, in the space of the captions.
         image_size: Side of the input in pixels where it differs from the model's.
+        resize: How an image becomes a square, where it shall differ from how the weights were trained: ``shortest``
+            cuts off what juts out, ``longest`` pads, ``squash`` distorts.
         cache_dir: Folder of the feature cache; ``~/.cache/xmit/features`` or ``$XMIT_CACHE/features`` by default.
 
     Raises:
@@ -43,6 +45,7 @@ class VisionConfig:
     random: bool = False
     output: Literal["tokens", "pooled"] = "tokens"
     image_size: int | None = None
+    resize: Literal["shortest", "longest", "squash"] | None = None
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class VisionConfig:
             raise EncoderError(f"vision tower {EMBEDDED!r} has its own weights and image_size: leave both out")
         if self.output not in ("tokens", "pooled"):
             raise EncoderError(f"vision.output is 'tokens' or 'pooled', not {self.output!r}")
+        if self.resize not in (None, "shortest", "longest", "squash"):
+            raise EncoderError(f"vision.resize is 'shortest', 'longest' or 'squash', not {self.resize!r}")
         if self.random and self.weights is not None:
             raise EncoderError(f"vision tower {self.name!r}: 'random: true' and weights contradict each other")
         if not (embedded or self.random or self.weights):

@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xmit.data.image_files import image_source
@@ -18,7 +18,11 @@ from xmit.tasks.base import Task, TaskData
 if TYPE_CHECKING:
     import datasets
 
-NO_ITEMS = frozenset({"id", "language", "label", "labels", "tags", "group", "answers", "gold", "targets", "side"})
+PHOTO = "photo"
+"""A column with the file name of each image in its collection, see ``with_images_of`` of the image-text sources."""
+NO_ITEMS = frozenset(
+    {"id", "language", "label", "labels", "tags", "group", "answers", "gold", "targets", "side", PHOTO}
+)
 """Columns that are no text of an item."""
 TRAINING_ARGUMENTS = frozenset(
     {
@@ -81,10 +85,11 @@ class SharedItems:
 
     A row is shared if the texts of its item, taken together, are those of a test item; if a sentence of at least 40
     bytes stands in a test item (a Belebele passage holds sentences of SIB-200); or if one of its images is a test
-    image, by its bytes or by a file name with a number of six digits or more, as those of Flickr and COCO have. Texts
-    are compared as NFKC without case, blanks and punctuation, images never decoded. Rows with images are compared by
-    these alone: many images share a caption or a question. Hashes of the test data are kept,
-    8 bytes a key; nothing else is held in memory.
+    image, by its bytes or by a file name with a number of six digits or more, as those of Flickr and COCO have. The
+    control without images is compared by them too, so that it trains on the same rows. Texts are compared as NFKC
+    without case, blanks and punctuation, images never decoded. Rows with images are compared by these alone: many
+    images share a caption or a question. Hashes of the test data are kept, 8 bytes a key; nothing else is held in
+    memory.
 
     Args:
         tasks: The tasks whose test data are held out.
@@ -154,18 +159,30 @@ def item_keys(task: Task, table: datasets.Dataset, training: bool = False) -> It
     images += [c for c in named if c in table.column_names and c not in images]
     texts = [c for c, kind in table.features.items() if c not in NO_ITEMS and c not in images and _is_text(kind)]
     texts = [] if training and (images or named) else texts
-    if not images and not texts:
+    photos = [PHOTO] if PHOTO in table.column_names else []
+    if not images and not texts and not photos:
         yield from (set[int]() for _ in range(len(table)))
         return
-    view = table.select_columns([*texts, *images])
+    view = table.select_columns([*texts, *photos, *images])
     for column in images:
         if isinstance(view.features[column], datasets.Image):
             view = view.cast_column(column, datasets.Image(decode=False))
+    first = len(texts) + len(photos)
+    files: dict[str, tuple[int, ...]] = {}  # one is in many rows, and read once
+
+    def keys_of(cell: Any) -> Iterable[int]:
+        if not isinstance(cell, str):
+            return image_keys(cell)
+        if cell not in files:
+            files[cell] = tuple(image_keys(cell))
+        return files[cell]
+
     for batch in view.iter(batch_size=256):
-        for row in zip(*(batch[column] for column in (*texts, *images)), strict=True):
+        for row in zip(*(batch[column] for column in (*texts, *photos, *images)), strict=True):
             yield {
                 *text_keys([text for cell in row[: len(texts)] for text in _texts(cell)]),
-                *(key for cell in row[len(texts) :] for key in image_keys(cell)),
+                *(key for cell in row[len(texts) : first] for key in name_keys(cell)),
+                *(key for cell in row[first:] for key in keys_of(cell)),
             }
 
 
@@ -207,6 +224,11 @@ def image_keys(cell: Any) -> Iterator[int]:
         data = b""  # what a missing or damaged image means is the task's to say; its name may tell it all the same
     if isinstance(data, bytes) and data:
         yield _key(b"\x00" + data)
+    yield from name_keys(place)
+
+
+def name_keys(place: Any) -> Iterator[int]:
+    """The key of an image's file name, where that names one image alone."""
     name = re.split(r"[/\\:]", str(place or ""))[-1].rpartition(".")[0]
     if _NAME.search(name):
         yield _key(f"\x01{name}".encode())

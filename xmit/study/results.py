@@ -34,9 +34,12 @@ COLUMNS = (
 """The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
 
 
-PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score", "text", "options")
-"""The columns of prediction rows. The mean of ``item_score`` over a language is its main score, where it is known. What
-an item of parallel data asks stands on one of its rows: ``text`` and, where predictions are numbers, ``options``."""
+PREDICTION_COLUMNS = (
+    "task", "language", "id", "prediction", "scores", "target", "item_score", "cluster", "text", "options",
+)  # fmt: skip
+"""The columns of prediction rows. The mean of ``item_score`` over a language is its main score, where it is known;
+``cluster`` ties examples together that are no independent evidence, and is empty for most tasks. What an item of
+parallel data asks stands on one of its rows: ``text`` and, where predictions are numbers, ``options``."""
 
 
 @dataclass

@@ -72,6 +72,8 @@ class Task(TaskData):
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
     asked_options: ClassVar[str | tuple[str, ...]] = ()
     """What numbers in predictions stand for: their names, or the canonical column with each row's choices."""
+    cluster_column: ClassVar[str | None] = None
+    """The column whose equal values make examples one piece of evidence: intervals are over these, not examples."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,8 +12,8 @@ import numpy.typing as npt
 import torch
 
 from xmit.data.batching import EvaluationStream
-from xmit.data.image_files import ImageSources, find_images, image_source
-from xmit.errors import ConfigError, check_choice
+from xmit.data.image_files import ImageSources, decodable, find_images, image_source
+from xmit.errors import ConfigError, MissingDataError, check_choice
 from xmit.tasks.base import Examples, Task
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class WithImages(Task):
 
     The two controls without which a gain cannot be laid to images are an argument. ``shuffled``: every image (or pair)
     gives its place to another one of the split, in all the rows that have it and by the run's seed, so no row keeps its
-    own. ``none``: no images at all, nor a tower. Both leave texts, labels, order and number of the examples as they
-    are; only rows that ``on_bad_image: skip`` leaves out elsewhere stay with ``none``, which opens no image.
+    own. ``none``: no images at all, nor a tower. All three train on the same rows, in the same order: where rows are
+    left out for their images, as test images of other tasks or as bad ones, ``none`` looks at the images too.
 
     Args:
         images: ``real``, ``shuffled`` or ``none``.
@@ -64,8 +65,8 @@ class WithImages(Task):
         """The family's columns, and those of the images."""
         return (*super().columns, *(self.image_columns if self.images != "none" else ()))
 
-    def local_images(self, names: Sequence[str], *layouts: str, beside: Path | None = None) -> list[str]:
-        """Where images lie that the data name by their files.
+    def find_images(self, names: Sequence[str], *layouts: str, beside: Path | None = None) -> list[str]:
+        """Find images that the data name by their files.
 
         Args:
             names: The file name of each row's image.
@@ -73,19 +74,37 @@ class WithImages(Task):
             beside: A folder to look in too, before ``data_dir``.
 
         Returns:
-            The place of each row's image; where no images are used their names, by which leakage is still found.
+            The place of each row's image.
 
         Raises:
-            ConfigError: If there is no folder to look in.
+            MissingDataError: If there is no folder to look in, or not a single image.
         """
-        if self.images == "none":
-            return list(names)
         folders = [Path(folder).expanduser() for folder in (self.image_dir, beside, self.data_dir) if folder]
         if not folders:
-            raise ConfigError(
+            raise MissingDataError(
                 f"task {self.name!r}: its data name images by their files: pass the folder that holds them as image_dir"
             )
         return find_images(folders[:1] if self.image_dir else folders, names, ("{name}", *layouts), self.name)
+
+    def local_images(self, names: Sequence[str], *layouts: str, beside: Path | None = None) -> list[str]:
+        """The same; in the control without images the names as they are, where not a single image is there."""
+        try:
+            return self.find_images(names, *layouts, beside=beside)
+        except MissingDataError as error:
+            if self.images != "none":
+                raise
+            if self.sorts_images:
+                warnings.warn(
+                    f"runs with images may use fewer rows than this one, which leaves rows out for their images by "
+                    f"file names alone: {error}",
+                    stacklevel=2,
+                )
+            return list(names)
+
+    @property
+    def sorts_images(self) -> bool:
+        """Whether rows are left out for their images, so that even the control without images needs them."""
+        return self.train_filter is not None or self.on_bad_image == "skip"
 
     def split_images(self, split: str) -> Sequence[Any]:
         """All images of a split, lazily, row by row."""
@@ -107,7 +126,7 @@ class WithImages(Task):
     def encode(self, table: datasets.Dataset) -> Examples:
         """Encode the text as the family does, and put the content keys of the images beside it."""
         if self.images == "none":
-            return self.encode_text(table)
+            return self.encode_text(self._sound_rows(table) if self.on_bad_image == "skip" else table)
         assert self.image_spec is not None
         n = len(self.image_columns)
         keys = self.image_spec.encode(ImageSources(table, self.image_columns), on_bad=self.on_bad_image)
@@ -117,6 +136,11 @@ class WithImages(Task):
         kept = [tuple(str(key) for key in rows[i]) for i in good]
         examples.images = {self.image_side: shuffle(kept) if self.images == "shuffled" else kept}
         return examples
+
+    def _sound_rows(self, table: datasets.Dataset) -> datasets.Dataset:
+        """The rows that ``skip`` leaves in where images are used; all of them where no image is at hand."""
+        sound = np.array(decodable(ImageSources(table, self.image_columns))).reshape(len(table), -1).all(axis=1)
+        return table.select(np.flatnonzero(sound)) if sound.any() else table
 
     def encode_text(self, table: datasets.Dataset) -> Examples:
         """Encode everything but the images; the family's own."""

@@ -139,6 +139,7 @@ def caption_table(
         "id": [f"{source.name}-{name.rpartition('.')[0]}-{n}" for name, texts in found for n in range(len(texts))],
         "caption": [text.strip() for _, texts in found for text in texts],
         "group": [f"{source.name}-{name}" for name in names],
+        "photo": names,
     }
     if images is not None:
         places = [place for place, (_, texts) in enumerate(found) for _ in texts]

@@ -16,6 +16,7 @@ class ImagePairTask(WithImages, SequenceClassificationTask):
 
     label_names: ClassVar[tuple[str, ...]] = TRUE_FALSE
     text_columns: ClassVar[tuple[str, ...]] = ("statement",)
+    cluster_column: ClassVar[str | None] = "statement"
     image_columns: ClassVar[tuple[str, ...]] = ("left", "right")
     tokens_per_example: ClassVar[int] = 130
 

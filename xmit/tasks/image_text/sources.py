@@ -44,6 +44,8 @@ def snli_ve(task: WithImages, split: str, language: str) -> datasets.Dataset:
     if not task.data_dir:
         table = load_hub(SNLI_VE_HUB, split=split, rows=count)
         rows = {"id": [f"{split}-{n}" for n in range(len(table))], "hypothesis": table["sentence"][:]}
+        if "Flickr30K_ID" in table.column_names:
+            rows["photo"] = [f"{str(number).removesuffix('.jpg')}.jpg" for number in table["Flickr30K_ID"][:]]
         return entailment_table(rows, table["gold_label"][:], SNLI_VE_HUB, table)
     name = f"snli_ve_{'dev' if split == 'validation' else split}.jsonl"
     path = task.file(split, language, name, f"snli_ve/{name}", f"data/{name}")
@@ -72,7 +74,11 @@ def entailment_table(
 
 
 def with_images_of(rows: Columns, columns: Sequence[str], images: datasets.Dataset | None) -> datasets.Dataset:
-    """A table of rows beside the images of another one, whose files are not looked into."""
+    """A table of rows beside the images of another one, whose files are not looked into.
+
+    Rows from the hub may have a column ``photo``: the file name of each image in the collection that it is from, by
+    which test images are known even where the hub's copies were coded anew.
+    """
     import datasets
 
     table = datasets.Dataset.from_dict(rows)
@@ -96,8 +102,9 @@ def gqa(task: WithImages, split: str, language: str) -> datasets.Dataset:
     table = load_hub(GQA_HUB, config=f"{part}_instructions", split=GQA_PARTS[split], rows=count)
     rows: Columns = {"id": table["id"][:], "question": table["question"][:]}
     rows["answers"] = [[answer] for answer in table["answer"][:]]
-    if task.images == "none":
-        return with_images_of(rows, (), None)
+    rows["photo"] = [f"{key}.jpg" for key in table["imageId"][:]]
+    if task.images == "none" and not task.sorts_images:
+        return with_images_of(rows, (), None)  # the images are a download of their own
     # questions and images are two tables; a question without its image shows as a missing key
     images = load_hub(GQA_HUB, config=f"{part}_images", split=GQA_PARTS[split])
     places = {key: row for row, key in enumerate(images["id"])}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VQA_HUB = "lmms-lab/VQAv2"
 VQA_ROWS = {"train": 443_757, "validation": 214_354}
+PARTS = {"train": "train2014", "validation": "val2014"}
 
 
 def load_vqa(task: WithImages, split: str, language: str) -> datasets.Dataset:
@@ -37,8 +38,10 @@ def load_vqa(task: WithImages, split: str, language: str) -> datasets.Dataset:
         table = load_hub(VQA_HUB, split=split, data_files=f"data/{split}-*", rows=count)
         rows: Columns = {"id": [str(key) for key in table["question_id"][:]], "question": table["question"][:]}
         rows["answers"] = [[answer["answer"] for answer in given] for given in table["answers"][:]]
-        return with_images_of(rows, ("image",), None if task.images == "none" else table)
-    part = {"train": "train2014", "validation": "val2014"}[split]
+        if "image_id" in table.column_names:
+            rows["photo"] = [_photo(split, number) for number in table["image_id"][:]]
+        return with_images_of(rows, ("image",), table)
+    part = PARTS[split]
     questions = f"v2_OpenEnded_mscoco_{part}_questions.json"
     path = task.file(split, language, questions, f"vqa/{questions}")
     asked = _list(path, "questions", ("question_id", "image_id", "question"))
@@ -51,7 +54,7 @@ def load_vqa(task: WithImages, split: str, language: str) -> datasets.Dataset:
         raise DataError(f"{answered_in}: no answers to question {missing} of {path}; get both files again")
     rows = {"id": [str(row["question_id"]) for row in asked], "question": [row["question"] for row in asked]}
     rows["answers"] = [given[row["question_id"]] for row in asked]
-    names = [f"COCO_{part}_{int(row['image_id']):012d}.jpg" for row in asked]
+    names = [_photo(split, row["image_id"]) for row in asked]
     rows["image"] = task.local_images(names, *COCO_IMAGES, beside=path.parent)
     return with_images_of(rows, (), None)
 
@@ -66,6 +69,11 @@ def official_scores(predictions: pd.DataFrame) -> list[Score]:
         ]
         scores.append(Score(str(language), "vqa_accuracy", sum(values) / len(values), len(values)))
     return scores
+
+
+def _photo(split: str, number: Any) -> str:
+    """COCO's name of an image."""
+    return f"COCO_{PARTS[split]}_{int(number):012d}.jpg"
 
 
 def _list(path: Any, key: str, keys: tuple[str, ...]) -> list[Any]:

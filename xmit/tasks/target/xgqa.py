@@ -44,4 +44,5 @@ class XGQA(AnswerTask):
         table = load_hub(self.metadata.dataset, split=code, rows=9_666)
         rows = {"id": [f"test-{n}" for n in range(len(table))], "question": table["question"][:]}
         rows["answers"] = [[answer] for answer in table["answer"][:]]
+        rows["photo"] = [f"{key}.jpg" for key in table["image_id"][:]]
         return with_images_of(rows, ("image",), table)

@@ -42,6 +42,8 @@ class XVNLI(VisualEntailmentTask):
         if not self.data_dir:
             table = load_hub(self.metadata.dataset, split=code, rows=1_164)
             rows = {"id": [f"test-{n}" for n in range(len(table))], "hypothesis": table["hypothesis"][:]}
+            if "caption_id" in table.column_names:  # SNLI's, such as 4705552913.jpg#2
+                rows["photo"] = [str(key).partition("#")[0] for key in table["caption_id"][:]]
             return entailment_table(rows, table["label"][:], f"{self.metadata.dataset}, {code}", table)
         name = f"annotations/{code}/test.jsonl"
         path = self.file(split, "en", f"XVNLI/{name}", f"iglue/XVNLI/{name}", f"datasets/XVNLI/{name}", name)
