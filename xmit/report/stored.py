@@ -78,10 +78,7 @@ class Stored:
         runs = self.cells.get(tuple(str(cell[k]) for k in (*UNIT, "intermediate")), {})
         frames = []
         for seed, name in runs.items():
-            columns = ("language", "id", SCORE, "cluster")
-            frame = self._read(name, str(cell["target"]), columns)
-            if frame is None:  # written before there were clusters
-                frame = self._read(name, str(cell["target"]), columns[:-1])
+            frame = self._read(name, str(cell["target"]), ("language", "id", SCORE), optional=("cluster",))
             if frame is None or frame[SCORE].isna().all():
                 return None
             frames.append(frame.assign(seed=seed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from xmit.tasks.datamodule import SplitBatches, TaskData, draw_rows
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
 from xmit.tasks.item_scores import unknown
 from xmit.tasks.metadata import ROLES, TaskMetadata
-from xmit.tasks.parallel import check_columns, languages_at_hand
+from xmit.tasks.parallel import check_columns, compare_size, languages_at_hand
 
 if TYPE_CHECKING:
     import datasets
@@ -269,7 +268,7 @@ class Task(TaskData):
                     part = self._load(self.test_split if split == "test" else split, language)
                 except MissingDataError as error:
                     raise MissingDataError(f"{error}{languages_at_hand(self, split)}") from error
-                self._compare_size(part, self.test_split if split == "test" else split, language)
+                compare_size(self, part, self.test_split if split == "test" else split, language)
                 if split == "validation" and self.validation_examples is not None:  # of every language
                     part = draw_rows(part, max(1, self.validation_examples // len(self.split_languages(split))), 0)
                 parts.append(part.add_column("language", [language] * len(part)))
@@ -323,17 +322,6 @@ class Task(TaskData):
         where = f"task {self.name!r}, split {split!r}, language {language!r}"
         check_columns(table, self.columns, where)
         self.check_rows(table, where)
-
-    def _compare_size(self, table: datasets.Dataset, split: str, language: str) -> None:
-        """Warn of files that hold another number of rows than was published; those of the hub are counted there."""
-        own = {"train": self.train_file, "validation": self.validation_file}.get(split)
-        published = self.sizes.get(split, len(table))
-        if self.data_dir and not own and language == self.metadata.source_language and len(table) != published:
-            warnings.warn(
-                f"task {self.name!r}, split {split!r}: {len(table):,} rows instead of the published {published:,}: "
-                "a part of the data, or another version",
-                stacklevel=2,
-            )
 
     # -- LightningDataModule -----------------------------------------------------------------------------
 
