@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def run_on_ray(
     ours = not ray.is_initialized()
     if ours:
         try:
+            _reach(address or os.environ.get("RAY_ADDRESS") or "")
             ray.init(
                 address=address,
                 log_to_driver=False,
@@ -62,7 +64,7 @@ def run_on_ray(
                 runtime_env={"env_vars": environment},
                 **({} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}),
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise StudyError(
                 f"there is no Ray cluster at {address or os.environ.get('RAY_ADDRESS')}: start one with 'ray start "
                 f"--head', or leave --address out ({' '.join(str(error).split())[:200]})"
@@ -72,6 +74,17 @@ def run_on_ray(
     finally:
         if ours:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Find out at once that nobody listens at an address: Ray tries for minutes.
+
+    Raises:
+        OSError: If so.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), 10).close()
 
 
 def _run(

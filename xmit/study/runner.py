@@ -105,7 +105,6 @@ def _run(
     write_plan(folder, plan, finished, {})
     failed: dict[str, str] = {}
     if chosen:
-        quiet()
         console.print(f"study {plan.name}: {len(plan.cells)} cells, {len(finished)} done, {len(chosen)} to run")
         with StudyProgress(console, chosen, Durations(plan.cells, finished)) as progress:
             if executor == "ray":
@@ -153,6 +152,7 @@ def check_plan(cells: Iterable[Cell]) -> None:
     """
     from xmit.study.cell_cli import check_configs
 
+    quiet()
     kinds = {(cell.role, cell.target or cell.intermediate, cell.config["model"]["encoder"]): cell for cell in cells}
     with tempfile.TemporaryDirectory() as folder:
 
