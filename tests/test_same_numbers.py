@@ -61,6 +61,7 @@ def test_a_run_whose_tokens_are_cached_starts_within_ten_seconds(real_data, tmp_
     words += ["--data.data_dir", str(real_data), "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
     for part in ("train", "validation"):
         words += [f"--data.{part}_file", "nli/mnli/dev.csv"]
+    words += ["--data.batch_size", "2"]  # the start, and not the update
     words += ["--trainer.accelerator", "cpu", "--no_test", "--save_encoder", "false", "--save_every", "0"]
     environment = {**os.environ, "XMIT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     seconds = []
