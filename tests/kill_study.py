@@ -1,7 +1,7 @@
 """Kills a study with SIGKILL at random moments, starts it again each time, and compares with one left in peace.
 
     python -m tests.kill_study --kills 40                                     # a miniature, seconds a cell
-    python -m tests.kill_study --kills 24 --config configs/study/demo.yaml    # the demo study
+    python -m tests.kill_study --kills 24 --config configs/study/demo.yaml --updates 50     # the demo study
 
 Half of the kills wait for a file to be half written (checkpoints, result rows, done.json, encoder), the others come at
 any time. It fails unless every cell is finished once and once only, and rows, predictions and encoders are those of the
@@ -71,6 +71,16 @@ def miniature(folder):
     }  # fmt: skip
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     return folder / "study.yaml"
+
+
+def with_checkpoints(config, updates, folder):
+    """A copy of a study file whose cells write a full checkpoint every so many updates."""
+    study = yaml.safe_load(config.read_text())
+    study["configs"] = str((config.parent / study.get("configs", "..")).resolve())
+    study["checkpoints"] = {"updates": updates}
+    copy = folder / config.name
+    copy.write_text(yaml.safe_dump(study))
+    return copy
 
 
 class Study:
@@ -173,6 +183,7 @@ def main(arguments=None):
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", help="a study file; a miniature by default")
+    parser.add_argument("--updates", type=int, help="with --config: updates between full checkpoints (as it says)")
     parser.add_argument("--spawn", action="store_true", help="a new interpreter each time: slower, the same otherwise")
     args = parser.parse_args(arguments)
     Study.spawn = args.spawn
@@ -188,6 +199,8 @@ def main(arguments=None):
     assert all((mix_tasks, my_tasks, xmit.cli, xmit.report, xmit.study.runner))  # imported once, for all forks
     rng, work = random.Random(args.seed), Path(tempfile.mkdtemp(prefix="kill-study-"))
     config = Path(args.config).resolve() if args.config else miniature(work)
+    if args.config and args.updates:
+        config = with_checkpoints(config, args.updates, work)
     if not args.config:
         from xmit.modules.encoders import load_tokenizer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
 from datasets import Dataset
 from lightning.pytorch import Callback
 from lightning.pytorch.strategies import FSDPStrategy
@@ -73,10 +74,15 @@ class SeenItems(Callback):
 
 
 class Losses(Callback):
-    """Writes the loss of every update, a file a process."""
+    """Writes the loss of every update, a file a process; without dropout, heads' included, which masks differently."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+
+    def on_train_start(self, trainer, module):
+        for part in module.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.folder.mkdir(exist_ok=True)
@@ -85,4 +91,12 @@ class Losses(Callback):
 
 
 class CpuFSDP(FSDPStrategy):
-    """Lightning refuses its own FSDP without a GPU; torch's works on the CPU too."""
+    """Lightning refuses its own FSDP without a GPU; torch's works on the CPU if told so."""
+
+    def _setup_model(self, model):
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
+        return FullyShardedDataParallel(
+            model, mixed_precision=self.mixed_precision_config, sharding_strategy=self.sharding_strategy,
+            device_id=torch.device("cpu"), **self.kwargs,
+        )  # fmt: skip

@@ -51,6 +51,7 @@ def test_fit_writes_a_whole_run(run, capsys):
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert len(predictions) == 3 * 16
     assert tuple(predictions.columns) == PREDICTION_COLUMNS
+    assert predictions[predictions["text"].notna()]["language"].tolist() == ["en"] * 16
     log = pd.read_csv(run / "log.csv")
     assert "my_task/en/accuracy" in log.columns
     assert (run / "checkpoints" / "best.ckpt").is_file()

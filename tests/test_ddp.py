@@ -12,87 +12,102 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import load_file
 
+from xmit.__main__ import main
 from xmit.study.results import load_results
 
 TESTS = Path(__file__).parent
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _environment():
+    """What the processes that Lightning starts need to find this library and the tests' tasks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{TESTS}{os.pathsep}{TESTS.parent}")
+        yield
+
+
 def settings(encoder, devices, folder):
     """16 examples an update over all processes; a test whose batches two processes cannot share evenly."""
     return {
-        "model": {"encoder": encoder, "dropout": 0.0, "learning_rate": 1e-3},
+        "model": {"encoder": "embedded:e5-small", "init_from": encoder, "learning_rate": 1e-3, "weight_decay": 0.1},
         "trainer": {
             "max_steps": 12, "max_epochs": -1, "val_check_interval": 4, "accelerator": "cpu", "devices": devices,
             "precision": "32-true", "enable_progress_bar": False, "check_val_every_n_epoch": None,
+            "gradient_clip_val": 0.5,
             "callbacks": [{"class_path": "mix_tasks.Losses", "init_args": {"folder": str(folder)}}],
         },
         "data": {"class_path": "my_tasks.MyTask", "init_args": {"batch_size": 16 // devices, "eval_tokens": 17}},
     }  # fmt: skip
 
 
-def execute(words, cwd):
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "xmit", *words]
-    done = subprocess.run(command, cwd=cwd, env=environment, timeout=500, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+def fit(folder, config):
+    """Losses of every update, mean over processes; result rows; the encoder's weights."""
+    file = folder / "in.yaml"
+    file.write_text(yaml.safe_dump(config))
+    words = ["fit", "--config", str(file), "--output", str(folder / "run"), "--save_encoder", "true"]
+    if config["trainer"]["devices"] == 1:
+        assert main(words) == 0
+    else:  # Lightning starts the command line again, which must not be pytest's
+        done = subprocess.run([sys.executable, "-m", "xmit", *words], timeout=1500, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    losses = [[json.loads(line) for line in path.open()] for path in sorted((folder / "losses").iterdir())]
+    assert len(losses) == config["trainer"]["devices"]
+    weights = load_file(folder / "run" / "encoder" / "model.safetensors")
+    return np.mean(losses, axis=0), load_results(folder / "run"), weights
 
 
-def losses(folder):
-    """The mean over processes of every update's loss."""
-    seen = [[json.loads(line) for line in path.open()] for path in sorted(folder.iterdir())]
-    return np.mean(seen, axis=0)
+@pytest.fixture(scope="module")
+def one(tiny_encoder, tmp_path_factory):
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("one")
+    return fit(folder, settings(tiny_encoder, 1, folder / "losses"))
 
 
-def test_losses_and_metrics_are_those_of_one_process(tiny_encoder, tmp_path):
-    found = {}
-    for devices in (1, 2):
-        config = tmp_path / f"{devices}.yaml"
-        config.write_text(yaml.safe_dump(settings(tiny_encoder, devices, tmp_path / f"losses{devices}")))
-        execute(["fit", "--config", str(config), "--output", str(tmp_path / str(devices))], tmp_path)
-        found[devices] = losses(tmp_path / f"losses{devices}"), load_results(tmp_path / str(devices))
-    (one, rows), (two, other) = found[1], found[2]
-    assert len(list((tmp_path / "losses2").iterdir())) == 2
-    assert one.shape == two.shape == (12,)
-    np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)
-    pd.testing.assert_frame_equal(rows, other, check_exact=True)
+def assert_equal(one, two, encoder):
+    assert one[0].shape == two[0].shape == (12,)
+    np.testing.assert_allclose(one[0], two[0], rtol=0, atol=1e-5)
+    pd.testing.assert_frame_equal(one[1], two[1], check_exact=True)
+    assert one[2].keys() == two[2].keys()
+    start = load_file(Path(encoder) / "model.safetensors")
+    assert max(float(abs(weight - start[name]).max()) for name, weight in one[2].items()) > 2e-3  # it was trained
+    for name, weight in one[2].items():
+        if not name.endswith("key.bias"):  # no gradient but rounding, which Adam makes steps of
+            np.testing.assert_allclose(weight, two[2][name], rtol=0, atol=2e-4, err_msg=name)
 
 
-def test_a_cell_of_two_processes_is_not_a_study_of_two(tiny_encoder, tmp_path):
+def test_losses_and_metrics_are_those_of_one_process(one, tiny_encoder, tmp_path):
+    assert_equal(one, fit(tmp_path, settings(tiny_encoder, 2, tmp_path / "losses")), tiny_encoder)
+
+
+def test_fsdp_starts_from_an_intermediate_and_leaves_a_whole_encoder(one, tiny_encoder, tmp_path):
+    """``init_from``, training, clipping, scoring and ``encoder/`` with the weights in pieces."""
+    config = settings(tiny_encoder, 2, tmp_path / "losses")
+    config["trainer"]["strategy"] = {
+        "class_path": "mix_tasks.CpuFSDP", "init_args": {"process_group_backend": "gloo"}
+    }  # fmt: skip
+    assert_equal(one, fit(tmp_path, config), tiny_encoder)
+
+
+def test_a_cell_of_two_processes_is_not_a_study_of_two(tiny_encoder, tmp_path, capsys):
     """Lightning starts the command line again in each process: that must be the cell's, not the study's."""
     for role, name in (("intermediate", "a"), ("target", "b")):
         (tmp_path / role).mkdir()
         config = settings(tiny_encoder, 2, tmp_path / f"losses-{name}")
+        del config["model"]["init_from"]
+        config["trainer"] |= {"max_steps": 4}
         (tmp_path / role / f"{name}.yaml").write_text(yaml.safe_dump(config))
     study = {"name": "s", "encoder": tiny_encoder, "configs": ".", "intermediates": ["a"], "targets": ["b"]}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    output = execute(["study", "--config", "study.yaml", "--output", "out"], tmp_path)
-    assert output.count("study s: 3 cells") == 1
-    assert len(list((tmp_path / "out").glob("*/done.json"))) == 3
-    assert "all 3 cells are done" in execute(["study", "--config", "study.yaml", "--output", "out"], tmp_path)
-
-
-def test_fsdp_starts_from_an_intermediate_and_leaves_a_whole_encoder(tiny_encoder, tmp_path):
-    """``init_from``, training and ``encoder/`` under FSDP, as far as the CPU lets it run, against one process."""
-    from transformers import AutoModel
-
-    found = {}
-    for devices in (1, 2):
-        config = settings(tiny_encoder, devices, tmp_path / f"losses{devices}")
-        config["model"] |= {"encoder": "embedded:e5-small", "init_from": tiny_encoder}
-        if devices == 2:
-            fsdp = {"process_group_backend": "gloo", "sharding_strategy": "FULL_SHARD", "state_dict_type": "full"}
-            config["trainer"]["strategy"] = {"class_path": "mix_tasks.CpuFSDP", "init_args": fsdp}
-        file = tmp_path / f"{devices}.yaml"
-        file.write_text(yaml.safe_dump(config))
-        execute(
-            ["fit", "--config", str(file), "--output", str(tmp_path / str(devices)), "--save_encoder", "true"], tmp_path
-        )
-        weights = AutoModel.from_pretrained(tmp_path / str(devices) / "encoder", add_pooling_layer=False).state_dict()
-        found[devices] = losses(tmp_path / f"losses{devices}"), load_results(tmp_path / str(devices)), weights
-    np.testing.assert_allclose(found[1][0], found[2][0], rtol=0, atol=1e-5)
-    pd.testing.assert_frame_equal(found[1][1], found[2][1], check_exact=True)
-    for name, weight in found[1][2].items():
-        np.testing.assert_allclose(weight, found[2][2][name], rtol=0, atol=2e-4, err_msg=name)
+    words = ["study", "--config", str(tmp_path / "study.yaml"), "--output", str(tmp_path / "out"), "--only", "a--b"]
+    assert main(words) == 0
+    assert "3 cells, 0 done, 2 to run" in capsys.readouterr().out
+    for cell in ("a-s0", "a--b-s0"):
+        assert (tmp_path / "out" / cell / "done.json").is_file()
+        assert "study" not in (tmp_path / "out" / cell / "output.txt").read_text()
+    for name in "ab":
+        assert len(list((tmp_path / f"losses-{name}").iterdir())) == 2
+    assert main([*words, "--dry-run"]) == 0
+    assert "2 done, 0 to run" in capsys.readouterr().out

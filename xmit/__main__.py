@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -65,19 +66,23 @@ def _study(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from rich.console import Console
 
     from xmit.report import render, study_options
     from xmit.study.planfile import study_rows
+    from xmit.study.remote import open_folder
     from xmit.study.runner import report_study
 
+    folder, remote = open_folder(args.folder)
+    if remote is not None:
+        remote.fetch()
     if args.format == "html":
-        report_study(Path(args.folder), Console(soft_wrap=True))
+        report_study(folder, Console(soft_wrap=True))
+        if remote is not None:
+            remote.send()
     else:
-        rows, info = study_rows(Path(args.folder))
-        sys.stdout.write(render(rows, args.format, **study_options(args.folder, rows, info)))
+        rows, info = study_rows(folder)
+        sys.stdout.write(render(rows, args.format, **study_options(folder, rows, info)))
     return 0
 
 
@@ -158,13 +163,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m xmit",
         description="English intermediate-task training and zero-shot cross-lingual transfer, from config to report.",
         epilog="example: " + EXAMPLES["study"],
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"xmit {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(name: str, what: str, run: Callable[[argparse.Namespace], int] | None = None) -> argparse.ArgumentParser:
         example = f"example: {EXAMPLES[name]}" if name in EXAMPLES else None
-        command = commands.add_parser(name, help=what, description=what + ".", epilog=example)
+        command = commands.add_parser(name, help=what, description=what + ".", epilog=example, allow_abbrev=False)
         command.set_defaults(handler=run)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return command
@@ -176,7 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
     tasks.add_argument("--format", choices=("table", "json"), default="table")
     study = add("study", "plan, run what is not yet done, and write the report; safe to kill and run again", _study)
     study.add_argument("--config", required=True, metavar="FILE", help="the study file")
-    study.add_argument("--output", metavar="DIR", help="the study's own folder (runs/<name>)")
+    study.add_argument("--output", metavar="DIR", help="the study's own folder, or a URL such as s3://… (runs/<name>)")
     study.add_argument("--executor", choices=("local", "ray"), default="local", help="where cells run (local: here)")
     study.add_argument(
         "--address", metavar="HOST:PORT", help="ray: the running cluster to use ('auto': this machine's)"
@@ -185,7 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("--only", metavar="PART", help="only cells whose name contains PART, and what they start from")
     study.add_argument("--limit", type=int, metavar="N", help="at most N cells")
     report = add("report", "write the report again from result rows", _report)
-    report.add_argument("folder", metavar="DIR", help="the study's folder")
+    report.add_argument("folder", metavar="DIR", help="the study's folder or URL")
     report.add_argument("--format", choices=("html", "latex", "markdown", "csv"), default="html")
     score = add("score", "score prediction files in XTREME's submission layout by the official rules", _score)
     score.add_argument(
@@ -268,6 +274,8 @@ def main(argv: Sequence[str] | None = None) -> Any:
         if "--debug" in arguments:
             raise
         error = _own(raised)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error = XmitError(f"{error.strerror}: free some, and begin again; what was saved before is whole")
         kind = "" if isinstance(error, XmitError) else f"{type(error).__name__}: "
         message = " ".join(str(error).split()) or "no message"
         hint = "" if isinstance(error, XmitError) else " (--debug shows the traceback)"

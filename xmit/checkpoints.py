@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import lightning.pytorch as pl
 import torch
@@ -34,14 +34,51 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
 
         def write(draft: Path) -> None:
-            with draft.open("wb") as file:  # a file object, so that a full disk is an OSError
-                torch.save(checkpoint, file)
+            with draft.open("wb") as file:
+                _save(checkpoint, _Draft(file))
 
         atomic_write(Path(path), write)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint; ``weights_only`` is on whatever is asked for."""
         return super().load_checkpoint(path, map_location or (lambda storage, _: storage), True)
+
+
+class _Draft:
+    """A file that remembers what stopped its writing, of which torch tells nothing.
+
+    Args:
+        file: The file, open for writing.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.failed: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        """Write some bytes."""
+        try:
+            return self.file.write(data)
+        except BaseException as error:
+            self.failed = error
+            raise
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system."""
+        self.file.flush()
+
+
+def _save(checkpoint: dict[str, Any], draft: _Draft) -> None:
+    """``torch.save``, whose error is the full disk's or the signal's, and not that of its own clearing up."""
+    try:
+        torch.save(checkpoint, draft)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        cause: BaseException | None = draft.failed or error
+        while cause is not None:
+            if isinstance(cause, OSError | interruption.Interrupted):
+                raise cause from None
+            cause = cause.__context__
+        raise
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,6 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.strategies import FSDPStrategy
 
 import xmit.tasks
 from xmit import interruption
@@ -27,6 +27,7 @@ from xmit.errors import ConfigError, XmitError
 from xmit.files import atomic_write, write_text
 from xmit.metrics import robustness_summary
 from xmit.modules.module import MultimodalModule
+from xmit.progress import quiet_libraries
 from xmit.runs import check_checkpoint, identity, origin, resumable, run_facts, run_logger
 from xmit.study.leakage import SharedItems
 from xmit.study.results import (
@@ -65,6 +66,7 @@ class XmitCLI(LightningCLI):
         self.extra_callbacks, self.identity = list(callbacks), identity
         self.is_cell = identity is not None
         self.started = time.monotonic()
+        quiet_libraries()
         self.last: LastCheckpoint | None = None
         self.shared: SharedItems | None = None
         each = {name: {"epilog": EXAMPLE.format(name)} for name in self.subcommands()}
@@ -76,7 +78,7 @@ class XmitCLI(LightningCLI):
             save_config_callback=None,  # written by us: the run's folder is ours, also without a logger
             seed_everything_default=0,  # an integer: True would say "random" and mean 0
             auto_configure_optimizers=False,
-            parser_kwargs={"prog": "python -m xmit", "env_prefix": "XMIT", **each},
+            parser_kwargs={"prog": "python -m xmit", "env_prefix": "XMIT", "allow_abbrev": False, **each},
             args=args,
         )
 
@@ -218,6 +220,9 @@ class XmitCLI(LightningCLI):
         with interruption.interruptible():
             try:
                 super()._run_subcommand(subcommand)
+                for logger in self.trainer.loggers:
+                    # W&B would log the next cell of this process into the same run
+                    getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
             except interruption.Interrupted as error:
                 error.hint = "nothing was saved yet; the same command begins again"
                 if self.last is not None and self.last.saved:
@@ -225,12 +230,16 @@ class XmitCLI(LightningCLI):
                         f"saved at update {self.trainer.global_step}; it goes on with: python -m xmit fit --config "
                         f"{self.folder / CONFIG} --ckpt_path {self.last.path}"
                     )
+                elif (best := self.folder / "checkpoints" / BEST).is_file():
+                    error.hint = f"the best weights so far are in {best}, which test takes with --ckpt_path"
                 raise
 
     def fit(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
         info, trainer = self.info, self.trainer
         self.write_config(CONFIG)
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"run": asdict(info), "folder": str(self.folder)})  # which of a study's cells it is
         self.leave_out_tests()
         scored = info.role == "target" and not self.options.no_test
         if scored:
@@ -244,10 +253,12 @@ class XmitCLI(LightningCLI):
                     f"lower trainer.val_check_interval to choose among more",
                     stacklevel=2,
                 )
-                trainer.save_checkpoint(self.folder / "checkpoints" / BEST, weights_only=True)
+                best = str(self.folder / "checkpoints" / BEST)
+                trainer.save_checkpoint(best, weights_only=True)
             trainer.validate(model, datamodule=datamodule, ckpt_path=best, verbose=False)
         if scored:
-            trainer.test(model, datamodule=datamodule, verbose=False)
+            trained = best if datamodule.trains and model.sharded else None  # else the weights are those validated
+            trainer.test(model, datamodule=datamodule, ckpt_path=trained, verbose=False)
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             save = self.options.save_encoder
             if save or (save is None and info.role == "intermediate"):
@@ -259,7 +270,7 @@ class XmitCLI(LightningCLI):
 
     def whole(self, model: MultimodalModule) -> MultimodalModule:
         """The module with all its weights, scattered over processes by FSDP but whole in its checkpoint."""
-        if not isinstance(self.trainer.strategy, FSDPStrategy):
+        if not model.sharded:
             return model
         return MultimodalModule.load_from_checkpoint(
             self.folder / "checkpoints" / BEST, map_location="cpu", weights_only=True

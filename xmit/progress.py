@@ -31,3 +31,18 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def quiet_libraries() -> None:
+    """Keep off the terminal what libraries say beside a run: advertisements, deprecations, bars of a moment."""
+    import logging
+    import warnings
+
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`")
+    tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    tips.addFilter(lambda record: "Tip:" not in str(record.msg))

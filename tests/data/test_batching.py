@@ -37,6 +37,22 @@ def test_stream_covers_everything_once_within_the_budget(lengths, max_tokens):
     assert longest == sorted(longest, reverse=True)
 
 
+@pytest.mark.parametrize("world", [2, 3, 5])
+@pytest.mark.parametrize("n", [1, 2, 7, 30])
+def test_processes_score_as_many_batches_and_all_items(n, world, monkeypatch):
+    """FSDP waits for everybody at every forward pass."""
+    stream = EvaluationStream(np.full(n, 4), 8)
+    shares = []
+    for rank in range(world):
+        monkeypatch.setattr("xmit.data.batching._world", lambda rank=rank: (rank, world))
+        shares.append(list(stream))
+        assert len(stream) == len(shares[-1])
+    assert len({len(share) for share in shares}) == 1
+    seen = [item for share in shares for batch in share for item in batch]
+    assert set(seen) == set(range(n))
+    assert len(seen) - n <= 2 * (world - 1)
+
+
 @pytest.mark.parametrize("batching", ["padded", "grouped"])
 @given(lengths=LENGTHS, size=st.integers(1, 40))
 @settings(max_examples=40, deadline=None)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from xmit.errors import MetricError
 from xmit.metrics import CrossLingualConsistency, rankc
 from xmit.metrics import functional as F
+from xmit.metrics.ranking import rank_candidates
 
 LANGUAGES = ["en", "de", "sw", "ace-Arab"]
 
@@ -80,6 +81,33 @@ def test_scores_give_rankc_and_their_best_candidate(weights, candidates):
         assert result[f"rankc/{code}"] == pytest.approx(rankc(table["en"], table[code], weights), abs=1e-12)
         agreement = (table["en"].argmax(1) == table[code].argmax(1)).double().mean().item()
         assert result[f"agreement/{code}"] == pytest.approx(agreement, abs=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["exponential", "linear"])
+def test_labels_with_a_ranking_say_what_scores_say(weights):
+    rows = grid(items=25, scores=80)
+    scored = feed(CrossLingualConsistency(rankc_weights=weights), rows)
+    ids, codes, preds, targets = zip(*rows, strict=True)
+    scores, target = torch.tensor(preds), torch.tensor(targets)
+    metric = CrossLingualConsistency(rankc_weights=weights)
+    metric.update(scores.argmax(1), ids, codes, target, rank_candidates(scores, 80)[0])
+    assert repr(metric.compute()) == repr(scored)
+    # the best 20 of 80 are all but everything
+    metric.reset()
+    metric.update(scores.argmax(1), ids, codes, target, rank_candidates(scores, 20)[0])
+    if weights == "exponential":
+        assert metric.compute()["rankc/sw"] == pytest.approx(scored["rankc/sw"], abs=1e-8)
+
+
+def test_an_item_may_have_no_ranking():
+    metric = CrossLingualConsistency()
+    for code, second in (("en", [0, 1, 2]), ("sw", [-1, -1, -1]), ("de", [2, 1, 0])):
+        metric.update(torch.tensor([0, 1]), ["a", "b"], code, None, torch.tensor([[0, 1, 2], second]))
+    result = metric.compute()
+    assert result["rankc/sw"] == pytest.approx(1)  # of item a alone
+    assert result["rankc/de"] < 1
+    metric.update(torch.tensor([0]), ["b"], "fr", None, torch.tensor([[-1]]))
+    assert metric.compute()["reasons"]["rankc/fr"] == "no item has scores in both 'en' and 'fr'"
 
 
 def test_items_may_differ_in_their_number_of_candidates():
@@ -281,6 +309,11 @@ def test_warnings_on_unlike_targets_and_unlinked_languages():
         ((torch.tensor([[math.nan, 0]]), [1], "en"), "NaN"),
         ((torch.tensor([0]), [1], "en", torch.tensor([0.0])), "target must be integers"),
         ((torch.tensor([0]), [1], "en", torch.tensor([0, 1])), "2 targets"),
+        ((torch.tensor([0]), [1], "en", None, torch.tensor([0, 1])), r"integers of shape \(1, ranks\)"),
+        ((torch.tensor([0]), [1], "en", None, torch.tensor([[0.5, 1]])), r"integers of shape \(1, ranks\)"),
+        ((torch.tensor([0]), [1], "en", None, torch.tensor([[1, 0, 1]])), "each candidate once"),
+        ((torch.tensor([0]), [1], "en", None, torch.tensor([[0, -1, 1]])), "-1 only after the last"),
+        ((torch.tensor([0.5]), [1], "en", None, torch.tensor([[0, 1]])), "a ranking stands beside labels"),
     ],
 )
 def test_wrong_input_is_named_and_leaves_no_trace(args, message):

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from simulated_studies import SEED_SD, SEEDS, coverage, false_alarms
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.multitest import multipletests
 
 from xmit.errors import MetricError
@@ -66,14 +65,50 @@ def test_components_are_those_of_a_two_way_analysis_of_variance():
 
 def test_mean_squares_are_those_of_statsmodels():
     rng = np.random.default_rng(1)
-    for _ in range(10):
-        items = rng.normal(size=(4, 7, 1)) + rng.normal(size=(1, 7, 1)) + rng.normal(size=(4, 1, 1))
-        s, i = np.indices(items.shape[:2])
-        frame = pd.DataFrame({"d": items[..., 0].ravel(), "s": s.ravel(), "i": i.ravel()})
-        square = anova_lm(ols("d ~ C(s) + C(i)", frame).fit())["mean_sq"]
+    for _ in range(CASES):
+        items = random_items(rng)[..., :1]
+        n_seeds, n_items, _ = items.shape
+        s, i = np.indices((n_seeds, n_items))
+        by_seed, by_item = (np.eye(n)[x.ravel()] for n, x in ((n_seeds, s), (n_items, i)))
+        none, seeds, both = (
+            OLS(items.ravel(), x).fit().ssr
+            for x in (np.ones((s.size, 1)), by_seed, np.hstack([by_seed, by_item[:, 1:]]))
+        )
         found = effect([contribution(paired(items))])
-        assert found.se_seeds**2 == pytest.approx(square["C(s)"] / 28, abs=1e-9)
-        assert found.se_items**2 == pytest.approx(max(square["C(i)"] - square["Residual"], 0) / 28, abs=1e-9)
+        if found.kind == "none":
+            continue
+        rest = both / (n_seeds - 1) / (n_items - 1)
+        assert abs(found.se_seeds**2 - (none - seeds) / (n_seeds - 1) / s.size) < 1e-9
+        assert abs(found.se_items**2 - max((seeds - both) / (n_items - 1) - rest, 0) / s.size) < 1e-9
+
+
+def test_degrees_of_freedom_interval_and_p_are_those_of_scipy():
+    rng = np.random.default_rng(13)
+    tested = 0
+    for _ in range(2 * CASES):
+        items = random_items(rng) + rng.normal()
+        found = effect([contribution(paired(items))])
+        if found.kind != "seeds and items":
+            continue
+        parts = [(found.se_seeds, len(items) - 1), (found.se_items, found.df_items)]
+        shares = items.mean(axis=(0, 2)) - items.mean()
+        if found.se_items > 1e-9:  # few items that differ inform little: by their kurtosis
+            kurtosis = stats.kurtosis(shares, fisher=False)
+            nu = 2 * len(shares) / (kurtosis - 1) if kurtosis > 1 else math.inf
+            assert found.df_items == pytest.approx(max(1, min(nu, len(shares) - 1)), rel=1e-9)
+        if found.se_seeds and found.se_items:
+            # Welch's test has Satterthwaite's degrees of freedom: of means one standard error apart, by its p value
+            a, b = ((se * math.sqrt(n + 1), n + 1) for se, n in parts)
+            welch = stats.ttest_ind_from_stats(found.se, *a, 0, *b, equal_var=False).pvalue
+            assert abs(2 * stats.t.sf(1, found.df) - welch) < 1e-9
+        half = math.hypot(*(se * stats.t.isf(0.025, n) for se, n in parts))
+        assert abs(found.high - found.estimate - half) < 1e-9 * max(1, half)
+        assert abs(found.estimate - found.low - half) < 1e-9 * max(1, half)
+        if found.p > 1e-60:  # at its own p value the interval ends at 0
+            reach = math.hypot(*(se * stats.t.isf(found.p / 2, n) for se, n in parts))
+            assert reach == pytest.approx(abs(found.estimate), rel=1e-8, abs=1e-9)
+        tested += 1
+    assert tested > CASES
 
 
 def test_seeds_alone_are_a_t_test_over_seeds():
@@ -103,6 +138,27 @@ def test_one_seed_has_the_items_standard_error():
             assert abs(found.se - sem) < 1e-9
             assert found.high - found.estimate >= stats.t.isf(0.025, items.shape[1] - 1) * sem - 1e-9
             assert "seeds' uncertainty is not in the interval" in found.reason
+
+
+def test_item_errors_are_those_of_every_resample_there_is():
+    rng = np.random.default_rng(14)
+    drawn = np.indices((4,) * 4).reshape(4, -1).T  # the bootstrap without chance: all 256 draws of 4 items
+    for _ in range(CASES):
+        items = random_items(rng, seeds=1)[:, :1].repeat(4, axis=1) + rng.integers(0, 3, (1, 4, 1))
+        found = effect([contribution(paired(items))])
+        error = items[0, drawn].mean(axis=(1, 2)).std()
+        # the bootstrap's variance lacks Bessel's correction
+        assert abs((found.se if found.kind == "items" else 0) * math.sqrt(3 / 4) - error) < 1e-9
+
+
+def test_item_errors_are_those_of_scipys_bootstrap():
+    rng = np.random.default_rng(15)
+    items = rng.normal(size=(CASES, 1, 12, 2)) + rng.normal(size=(CASES, 1, 12, 1))
+    ours = np.array([effect([contribution(paired(own))]).se for own in items])
+    flat = items.mean(axis=(1, 3))
+    theirs = stats.bootstrap((flat,), np.mean, n_resamples=500, axis=-1, method="percentile", rng=rng).standard_error
+    # 500 resamples, which scipy draws once for all cases, are uncertain by 3 %
+    assert abs(ours * math.sqrt(11 / 12) / theirs - 1).max() < 0.2
 
 
 def test_item_errors_are_those_of_resampling_items_over_all_languages_and_targets():
@@ -198,6 +254,32 @@ def test_a_family_marks_only_what_is_tested():
     assert {k: t.significant for k, t in tested.items()} == {"a": True, "b": True, "c": False, "d": True}
     assert family({"a": one(0.02), "b": one(0.04), "c": one(0.3)})["a"].significant is False
     assert family({}) == {}
+
+
+def test_a_family_does_not_believe_in_hardly_any_scatter_of_seeds():
+    rng = np.random.default_rng(16)
+    lucky = paired(rng.normal(0.3, 0.1, (3, 50, 2)) + 0.001 * np.arange(3)[:, None, None])
+    noisy = [rng.normal(0, 0.1, (3, 50, 2)) + rng.normal(0, 0.5, (3, 1, 1)) for _ in range(4)]
+    others = [paired(items - items.mean()) for items in noisy]
+    effects = {i: effect([contribution(part)]) for i, part in enumerate([lucky, *others])}
+    tested = family(effects)
+    # by hand: the median's quarter in place of its own variance
+    least = 0.25 * float(np.median([3 * e.se_seeds**2 for e in effects.values()]))
+    assert 3 * effects[0].se_seeds ** 2 < least
+    alone = tested[0].p / 5  # Holm's factor of the least of five
+    half = math.sqrt(least / 3 * stats.t.isf(alone / 2, 2) ** 2
+                     + (effects[0].se_items * stats.t.isf(alone / 2, effects[0].df_items)) ** 2)  # fmt: skip
+    assert half == pytest.approx(effects[0].estimate, rel=1e-8)
+    assert effects[0].p < alone
+    # and it can only make p values larger
+    for _ in range(100):
+        members = [effect([contribution(paired(random_items(rng)))]) for _ in range(rng.integers(1, 6))]
+        plain, floored = holm([m.p for m in members]), family(dict(enumerate(members)))
+        for p, member in zip(plain, floored.values(), strict=True):
+            assert math.isnan(p) == math.isnan(member.p)
+            assert math.isnan(p) or member.p >= p - 1e-12
+    assert family({0: effects[0]})[0].p == effects[0].p
+    assert family({0: effects[0], 1: effects[1]})[0].p == 2 * effects[0].p
 
 
 def frame(values, seeds, ids, languages):
@@ -297,7 +379,7 @@ def test_intervals_hold_the_truth(n_seeds, seed_sd):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scatter", ["none", "like the items", "dominant"])
+@pytest.mark.parametrize("scatter", ["none", "like the items", "dominant", "beyond"])
 @pytest.mark.parametrize("n_seeds", SEEDS)
 def test_families_without_effect_reject_nothing_in_95_percent(n_seeds, scatter):
     alarms = false_alarms(n_seeds, SEED_SD[scatter], 1000)

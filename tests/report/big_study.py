@@ -90,6 +90,9 @@ def _cell(folder, intermediate, target, seed, languages, gold, right, number):
             "item_score": right.ravel().astype(float),
         }
     )
+    asked = (frame["language"] == "en").to_numpy()
+    frame["text"] = np.where(asked, "Is this true of " + frame["id"] + "?\nلا أعرف: " + frame["target"], None)
+    frame["options"] = None
     cell = f"{intermediate}--{target}-s{seed}"
     (folder / cell).mkdir(parents=True, exist_ok=True)
     frame.to_parquet(folder / cell / "predictions.parquet", index=False)
@@ -114,9 +117,11 @@ def _cell(folder, intermediate, target, seed, languages, gold, right, number):
         found += [row(*here, "all", f"consistency/{k}", float(v), n=items) for k, v in overall.items()]
         en = languages.index("en")
         found += [
-            row(*here, code, "consistency/agreement", float(pairs[en, k]), n=items)
+            row(*here, code, f"consistency/{name}", float(value), n=items)
             for k, code in enumerate(languages)
             if k != en
+            for name, value in (("agreement", pairs[en, k]), ("rankc", (1 + pairs[en, k]) / 2))
+            if name == "agreement" or number != 1
         ]
     for line in found:
         line["cell"] = cell

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xmit.report.examples import Answer, Example, agreement_matrix, examples, lay_out, worst_items
+from xmit.report.examples import Answer, Example, Question, agreement_matrix, examples, lay_out, worst_items
 
 # by item: the right label, then the answers in sw (class 2), de and en (class 5)
 LABELS = {
@@ -59,6 +59,29 @@ def test_examples_group_the_languages_by_answer(answers):
     ]
     unknown = examples(lay_out(frame({k: (None, v[1]) for k, v in LABELS.items()})), "en", ["2"])[0]
     assert (unknown.expected, unknown.answers[0].right) == ("", None)
+
+
+def test_questions_and_options_are_shown():
+    rows = [
+        ("1", "en", "0", "1", "Ice melts. Why?", ["cold", "heat"]),
+        ("1", "sw", "1", "1", None, None),
+        ("2", "en", "7", "1", None, None),
+        ("2", "sw", "1", "1", None, None),
+    ]
+    table = pd.DataFrame(rows, columns=["id", "language", "prediction", "target", "text", "options"])
+    first, second = examples(lay_out(table), "en", ["1", "2"])
+    assert first.question == Question("Ice melts. Why?", "en", ("cold", "heat"))
+    assert first.expected == "heat"
+    assert [a.text for a in first.answers] == ["cold", "heat"]
+    # without options a number is what it is, and of an earlier version's rows the question is not known
+    assert (second.expected, second.question) == ("1", None)
+    assert examples(lay_out(table[["id", "language", "prediction", "target"]]), "en", ["1"])[0].question is None
+    # a ranking is shown by its first, and where that is the same languages stand together
+    ranked = pd.DataFrame(
+        [("1", "en", '["s1", "s2"]', '["s1"]', 1.0), ("1", "sw", '["s1", "s3"]', '["s1"]', 0.9)],
+        columns=["id", "language", "prediction", "target", "item_score"],
+    )
+    assert examples(lay_out(ranked), "en", ["1"])[0].answers == (Answer("s1", ("en", "sw"), True),)
 
 
 def test_texts_are_compared_by_their_scores():

@@ -292,12 +292,17 @@ def test_every_view_stands_on_the_page(whole):
 
 
 def test_examples_show_each_languages_answer(whole):
-    page, _ = whole
+    page, rows = whole
     text = page.read_text(encoding="utf-8")
     shown = section(page, "examples")
     # target00 and target02 have labels, target01 texts; target03 has no parallel items
     assert [f"target0{i}" in shown for i in range(4)] == [True, True, True, False]
     assert "without, seed 0" in shown
+    assert shown.count("Is this true of item-") == 15
+    consistency = pd.read_csv(page.parent / "report-consistency.csv").set_index(["target", "intermediate"])["rankc"]
+    rankc = rows[rows["metric"] == "consistency/rankc"].groupby(["target", "intermediate"])["value"].mean()
+    pd.testing.assert_series_equal(consistency.dropna(), rankc, check_names=False, check_like=True)
+    assert set(consistency[consistency.isna()].reset_index()["target"]) == {"target01"}  # its answers are texts
     assert 'lang="ar">القاهرة</bdi>' in text
     assert shown.count("other languages agree") == 15
     agreement = pd.read_csv(page.parent / "report-agreement-target00.csv")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +17,7 @@ import yaml
 
 from xmit.__main__ import main
 from xmit.errors import MissingDependencyError
+from xmit.study.remote import local_copy
 from xmit.study.results import load_results
 
 ROOT = Path(__file__).parents[2]
@@ -58,46 +62,76 @@ def patiently(start):
     raise AssertionError("no node starts")
 
 
+@pytest.fixture
+def ftp(tmp_path):
+    """An FTP server: a filesystem that fsspec knows and that is no path."""
+    pytest.importorskip("pyftpdlib")
+    (tmp_path / "server").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "pyftpdlib", "-i", "127.0.0.1", "-p", port, "-u", "me", "-P", "secret", "-w"]
+    server = subprocess.Popen([*command, "-d", str(tmp_path / "server")], stderr=subprocess.PIPE, text=True)
+    while "starting FTP" not in (line := server.stderr.readline()):
+        assert line, "no FTP server"
+    threading.Thread(target=server.stderr.read, daemon=True).start()  # it logs every command
+    yield f"ftp://me:secret@127.0.0.1:{port}/s"
+    server.kill()
+    server.wait()
+
+
 @pytest.mark.slow
-def test_a_node_dies_and_nothing_is_lost(study, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["folder", "url"])
+def test_a_node_dies_and_nothing_is_lost(place, study, tmp_path, monkeypatch, request):
+    """Nodes share a folder; or each has a home of its own, and only the URL in common."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
+    out = str(tmp_path / "ray") if place == "folder" else request.getfixturevalue("ftp")
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 by default, which a busy machine starves
-    out = tmp_path / "ray"
+    monkeypatch.delenv("XMIT_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 0}))
-    nodes = [patiently(lambda: cluster.add_node(num_cpus=1)) for _ in range(2)]
+
+    def node(name):
+        return patiently(lambda: cluster.add_node(num_cpus=1, env_vars={"HOME": str(tmp_path / name)}))
+
+    nodes = [node("first"), node("second")]
     killed = []
 
     def kill_a_node():
         """As soon as a cell on each node is under way and has a checkpoint."""
         end = time.monotonic() + 300
-        while len(list(out.glob("*/checkpoints/last.ckpt"))) < 2 and time.monotonic() < end:
+        while len(found := set(tmp_path.rglob("checkpoints/last.ckpt"))) < 2 and time.monotonic() < end:
             time.sleep(0.05)
-        killed.extend(sorted(p.parent.parent.name for p in out.glob("*/checkpoints/last.ckpt")))
+        killed.extend(sorted(p.parent.parent.name for p in found))
         cluster.remove_node(nodes[0], allow_graceful=False)
-        cluster.add_node(num_cpus=1)
+        node("third")
 
     killer = threading.Thread(target=kill_a_node)
     killer.start()
     try:
-        command = ["study", "--config", str(study), "--output", str(out), "--executor", "ray"]
+        command = ["study", "--config", str(study), "--output", out, "--executor", "ray"]
         assert main([*command, "--address", cluster.address]) == 0
     finally:
         killer.join()
         cluster.shutdown()
     assert len(killed) == 2
+    found = load_results(out)
+    if place == "url":  # what was lost lay nowhere else, and the others finished it
+        (lost,) = {p.parent.name for p in (tmp_path / "first").rglob("started.json")}
+        assert (tmp_path / "server" / "s" / lost / "done.json").is_file()
     assert main(["study", "--config", str(study), "--output", str(tmp_path / "local")]) == 0
     here, there = (
-        load_results(tmp_path / name).sort_values(["cell", "language", "metric"]) for name in ("local", "ray")
+        rows.sort_values(["cell", "language", "metric"]).reset_index(drop=True)
+        for rows in (load_results(tmp_path / "local"), found)
     )
-    pd.testing.assert_frame_equal(here.reset_index(drop=True), there.reset_index(drop=True), check_exact=True)
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
     identities = [
-        {p.parent.name: json.loads(p.read_text())["identity"] for p in (tmp_path / name).glob("*/done.json")}
-        for name in ("local", "ray")
+        {p.parent.name: json.loads(p.read_text())["identity"] for p in folder.glob("*/done.json")}
+        for folder in (tmp_path / "local", local_copy(out))
     ]
     assert identities[0] == identities[1]
     assert len(identities[0]) == 6

@@ -18,7 +18,7 @@ from xmit.metrics.store import PredictionStore
 from xmit.modules.encoders import load_tokenizer
 from xmit.registry import registered_tasks
 from xmit.tasks import DigitsImage, RetrievalTask, SequenceClassificationTask, TaskMetadata
-from xmit.tasks.scoring import accuracy_scores, consistency_scores, majority_scores
+from xmit.tasks.scoring import accuracy_scores, consistency_scores, majority_scores, rankings
 
 FACTS = {"main_score": "accuracy", "dataset": "-", "license": "-", "citation": "-", "description": "-"}
 PAIRS = [("Ein Hund schläft.", "Ein Tier ruht."), ("A cat", "no cat at all, ever, anywhere"), ("x", "y")]
@@ -168,6 +168,15 @@ def test_scores_against_pandas():
     assert scores["de", "consistency/agreement"].value == pytest.approx((wide.en == wide.de).mean())
     assert scores["all", "consistency/unanimous"].value == pytest.approx((wide.nunique(axis=1) == 1).mean())
     assert scores["all", "consistency/fleiss_kappa"].n == n
+
+
+def test_rankings_are_of_rows_with_three_candidates_or_more():
+    rows = pd.Series([[0.1, 0.7, 0.2], None, [0.5, 0.5], [0.2, 0.2, 0.1, 0.5], [0.1, np.nan, 0.9]])
+    assert rankings(rows).tolist() == [[1, 2, 0, -1], [-1] * 4, [-1] * 4, [3, 0, 1, 2], [-1] * 4]
+    assert rankings(rows[[1, 2]]) is None
+    assert rankings(rows[[1, 4]]) is None
+    many = np.random.default_rng(0).random((3, 200))
+    np.testing.assert_array_equal(rankings(pd.Series(list(many))), np.argsort(-many, axis=1)[:, :64])
 
 
 def test_missing_targets_are_not_scored():

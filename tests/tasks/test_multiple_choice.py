@@ -12,10 +12,13 @@ from lightning import Trainer
 from transformers import XLMRobertaForMultipleChoice
 
 from xmit.errors import ConfigError, DataError
+from xmit.metrics import rankc
 from xmit.modules.encoders import load_tokenizer
 from xmit.modules.heads import Encoded, build_head
 from xmit.modules.module import MultimodalModule
+from xmit.modules.scoring import prediction_rows
 from xmit.tasks import TaskMetadata
+from xmit.tasks.asked import asked, cut
 from xmit.tasks.choice_sources import copa_table
 from xmit.tasks.multiple_choice import MultipleChoiceTask, choice_table, numbered
 from xmit.tasks.target.staged_choice import StagedChoiceTask, Stages
@@ -112,6 +115,38 @@ def test_predictions_and_scores(tokenizer):
     assert rows["en", "accuracy"] == pytest.approx(2 / 3)
     assert rows["en", "majority"] == pytest.approx(1 / 3)
     assert rows["de", "consistency/agreement"] == pytest.approx(2 / 3)
+
+
+def test_rankc_of_choices_reaches_the_rows(tokenizer):
+    task = Causes()
+    task.bind(tokenizer)
+    scores = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    scores[[1, 4], 2] = 0  # item b has two choices
+    predictions = task.predictions({"item": torch.arange(6), "scores": scores, "prediction": scores.argmax(-1)}, "test")
+    assert [len(own) for own in predictions["scores"]] == [3, 2, 3] * 2
+    (row,) = [s for s in task.evaluate(predictions) if s.metric == "consistency/rankc"]
+    assert row.language == "de"
+    assert row.value == pytest.approx(rankc(scores[[0, 2]], scores[[3, 5]]), abs=1e-9)
+    # of two choices each RankC says no more than agreement
+    two = predictions[predictions["id"] == "b"]
+    assert not any(s.metric == "consistency/rankc" for s in task.evaluate(two))
+
+
+def test_what_is_asked_stands_beside_the_predictions(tokenizer):
+    task = Causes()
+    task.bind(tokenizer)
+    scores = torch.eye(3)[[2, 0, 0, 2, 1, 0]]
+    rows = prediction_rows(task, {"item": torch.arange(6), "scores": scores, "prediction": scores.argmax(-1)}, "test")
+    english, german = rows[rows["language"] == "en"], rows[rows["language"] == "de"]
+    assert german["text"].isna().all()
+    assert german["options"].isna().all()
+    assert english["text"].tolist() == [text.strip() for text in CONTEXTS]
+    assert cut("Maji. " * 100, 300) == "Maji. " * 24 + "Maji. … aji. " + "Maji. " * 23 + "Maji."
+    assert english["options"].tolist() == CHOICES
+    # an item that the source language lacks is shown in another
+    less = rows[(rows["language"] != "en") | (rows["id"] != "a")][["language", "id"]]
+    kept = dict(zip(zip(less["language"], less["id"], strict=True), asked(task, less, "test")["text"], strict=True))
+    assert {key for key, text in kept.items() if text} == {("de", "a"), ("en", "b"), ("en", "c")}
 
 
 @pytest.mark.parametrize(

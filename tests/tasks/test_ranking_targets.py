@@ -64,6 +64,12 @@ def test_lareqa_by_hand(tmp_path):
     assert expected < 0.9
     assert scores["de", "map@20"].n == 2
     assert ("all", "consistency/unanimous") in scores
+    # RankC of the twenty best in either language, word for word
+    weights = np.exp(-np.arange(20.0)) / np.exp(-np.arange(20.0)).sum()
+    pairs = [(ranked[2], ranked[0]), (ranked[3], ranked[1])]
+    overlaps = [[len(set(a[:j]) & set(b[:j])) / j for j in range(1, 21)] for a, b in pairs]
+    assert scores["de", "consistency/rankc"].value == pytest.approx(np.mean(overlaps @ weights), abs=1e-9)
+    assert scores["de", "consistency/rankc"].n == 2
 
 
 def test_lareqa_leaves_out_a_question_without_a_sentence(tmp_path):

@@ -102,8 +102,9 @@ class EvaluationStream(Sampler[list[int]]):
 
     def _mine(self) -> list[list[int]]:
         rank, world = _world()
-        # a process without a batch could not join the gather; what is scored twice counts once
-        return self.batches[rank::world] or self.batches[:1]
+        mine = self.batches[rank::world]
+        # all processes need as many: FSDP's forward is everybody's, and so is the gather; scored twice counts once
+        return mine + self.batches[-1:] * (-(-len(self.batches) // world) - len(mine))
 
     def __iter__(self) -> Iterator[list[int]]:
         yield from self._mine()

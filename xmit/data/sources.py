@@ -38,14 +38,14 @@ def found_files() -> Iterator[list[Path]]:
         _FOUND.reset(token)
 
 
-def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
+def find_file(data_dir: str | Path, *names: str, task: str, hub: str = "") -> Path:
     """Find the first of some files that exists.
 
     Args:
         data_dir: The folder to look in; ``~`` is expanded.
         *names: Paths below it, in order of preference; each is also looked for with ``.gz`` after it.
         task: The name of the task, for the error.
-        hub: The hub's id of the same data, for the error.
+        hub: The hub's id of the same data, for the error; empty where no hub has them.
 
     Returns:
         The first that is a file.
@@ -62,9 +62,10 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str) -> Path:
     shown = names if len(names) <= 5 else (*names[:3], f"{len(names) - 4} more names", names[-1])
     wanted = " or ".join(shown)
     state = f"in {folder}" if folder.is_dir() else f"in {folder}, which is not a folder"
+    remedy = f", or leave data_dir out to load {hub} from the hub" if hub else ""
     raise MissingDataError(
         f"task {task!r}: looked for {wanted} (or the same with .gz) {state}. Put the original release files there and "
-        f"pass that folder as data_dir, or leave data_dir out to load {hub} from the hub."
+        f"pass that folder as data_dir{remedy}."
     )
 
 

@@ -15,7 +15,7 @@ from xmit.metrics import functional as F
 from xmit.metrics import graded
 from xmit.metrics._rows import KEPT, KINDS, NONE, ItemTable, as_texts, pack_bag, pack_texts
 from xmit.metrics._units import UNITS, Unit
-from xmit.metrics.ranking import TOP, Weights, rank_candidates, rankc_per_query
+from xmit.metrics.ranking import TOP, Weights, checked_ranking, rank_candidates, rankc_per_query
 
 NAN = float("nan")
 
@@ -41,7 +41,7 @@ class CrossLingualConsistency(Metric):
     - ``unanimous``: share of the items with all languages that get one label in all of them
     - ``fleiss_kappa``: over the items with all languages
     - ``krippendorff_alpha``: over the items with two languages or more
-    - ``rankc/{lang}``: RankC with the pivot; where scores were given
+    - ``rankc/{lang}``: RankC with the pivot; where scores or rankings were given
     - ``all_correct``: share of the items with all languages right in all; where targets or values were given
     - ``correct_given_pivot/{lang}``: of the items right in the pivot, share right in the language; likewise
     - ``n_common``, ``n_items``: items with all languages, items with any
@@ -109,6 +109,7 @@ class CrossLingualConsistency(Metric):
         example_ids: Sequence[str | int] | Tensor,
         languages: Sequence[str] | str,
         target: Tensor | None = None,
+        ranking: Tensor | None = None,
     ) -> None:
         """Add predictions.
 
@@ -119,9 +120,12 @@ class CrossLingualConsistency(Metric):
             example_ids: N ids, strings or integers; an integer equals its decimal string.
             languages: N language codes, or one code for all.
             target: Gold labels, integers of shape ``(N,)``; for labels and scores only.
+            ranking: Beside labels what RankC compares, where it is known already: numbers of candidates, best first,
+                integers of shape ``(N, R)``, filled up with -1 where an item has fewer or none. What is not listed
+                counts as not there, so the first 20 of thousands make a RankC that is exact to about e^-20.
 
         Raises:
-            MetricError: Something has another form, or values or tags come with targets.
+            MetricError: Something has another form, or values or tags come with targets, or a ranking not with labels.
         """
         tags = None if isinstance(preds, Tensor | np.ndarray) else _tags(preds)
         preds = torch.zeros(len(preds), dtype=torch.int64) if tags is not None else torch.as_tensor(preds).detach()
@@ -140,21 +144,29 @@ class CrossLingualConsistency(Metric):
             raise MetricError(
                 "targets are for labels and scores: values are what a prediction is worth, tags have none"
             )
+        if ranking is not None and (values or tags is not None or preds.ndim == 2):
+            raise MetricError("a ranking stands beside labels: scores are ranked here, values and tags have none")
         packed, lengths = pack_texts(ids, codes, tags if tags is not None else [""] * len(ids))
         device = self.device
         columns = torch.zeros(len(ids), 5, dtype=torch.int64, device=device)
         columns[:, 0] = KINDS.index("bags" if tags is not None else "values" if values else "labels")
         columns[:, 2] = NONE if target is None else _labels(target, "target").to(device)
+        full = self.rankc_weights == "linear"
         if preds.ndim == 2:
-            depth = self.rankc_top if self.rankc_weights == "exponential" else preds.shape[1]
-            ranking, candidates = rank_candidates(preds.to(device), depth)
-            there = ranking >= 0
-            columns[:, 1], columns[:, 3], columns[:, 4] = ranking[:, 0], candidates, there.sum(dim=1)
-            self.ranks.append(ranking[there])
+            ranking, columns[:, 3] = rank_candidates(preds.to(device), preds.shape[1] if full else self.rankc_top)
+            columns[:, 1] = ranking[:, 0]
         elif values:
             columns[:, 1] = _bits(preds).to(device)
         else:
             columns[:, 1] = _labels(preds, "preds").to(device)
+            if ranking is not None:
+                ranking = checked_ranking(ranking.to(device), len(ids))
+                columns[:, 3] = (ranking >= 0).sum(dim=1)
+                ranking = ranking if full else ranking[:, : self.rankc_top]
+        if ranking is not None:
+            there = ranking >= 0
+            columns[:, 4] = there.sum(dim=1)
+            self.ranks.append(ranking[there])
         self.texts.append(packed.to(device))
         self.rows.append(torch.cat([lengths.to(device), columns], dim=1))
 

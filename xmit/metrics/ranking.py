@@ -92,6 +92,29 @@ def rank_candidates(scores: torch.Tensor, depth: int) -> tuple[torch.Tensor, tor
     return ranking.to(torch.int32).masked_fill(beyond, -1), n
 
 
+def checked_ranking(ranking: torch.Tensor, queries: int) -> torch.Tensor:
+    """A ranking as :func:`rank_candidates` gives it, of candidates that somebody else has ranked.
+
+    Args:
+        ranking: Numbers of candidates, best first, integers of shape ``(queries, ranks)``, filled up with -1.
+        queries: How many there must be.
+
+    Raises:
+        MetricError: If it has another form, a candidate stands twice in a row, or one after a -1.
+    """
+    if ranking.ndim != 2 or ranking.is_floating_point() or len(ranking) != queries:
+        raise MetricError(
+            f"a ranking must be integers of shape ({queries}, ranks), got {ranking.dtype} {tuple(ranking.shape)}"
+        )
+    there = ranking >= 0
+    ordered = ranking.sort(dim=1).values
+    if bool((there[:, 1:] > there[:, :-1]).any()) or bool(
+        ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any()
+    ):
+        raise MetricError("a ranking has each candidate once, and -1 only after the last")
+    return ranking.to(torch.int32)
+
+
 def _top(scores: torch.Tensor, depth: int) -> torch.Tensor:
     """The first ``depth`` columns of a stable descending sort, without sorting thousands of candidates."""
     values, indices = scores.topk(depth + 1, dim=1)

@@ -8,13 +8,13 @@ from torch import nn
 
 from xmit.modules import compact_embedding
 from xmit.modules.compact_embedding import CompactEmbedding
-from xmit.modules.resuming import ResumableModule
+from xmit.modules.sharding import ShardedModule
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
 
-class CompactModule(ResumableModule):
+class CompactModule(ShardedModule):
     """A module that trains those rows of its word embeddings that are in use, see :class:`CompactEmbedding`.
 
     Attributes:
@@ -36,11 +36,11 @@ class CompactModule(ResumableModule):
         return words if isinstance(words, CompactEmbedding) else None
 
     def _shrink_embedding(self) -> None:
-        """Begin to train the rows in use, unless a head needs all of them."""
+        """Begin to train the rows in use, unless a head needs all of them, or FSDP takes the matrix to pieces."""
         self._embedding_state = None
         assert self.text_encoder is not None
         shared = any(head.shares_words for head in self.heads.values())
-        if self.hparams["embedding"] == "compact" and not shared:
+        if self.hparams["embedding"] == "compact" and not shared and not self.sharded:
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             rows = compact_embedding.used_rows(data, self.text_encoder.config.vocab_size)
             compact_embedding.shrink(self.text_encoder, rows)

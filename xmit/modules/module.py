@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
@@ -23,7 +23,7 @@ from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_ini
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
-from xmit.modules.optimizer import adamw, clip_by_norm
+from xmit.modules.optimizer import adamw
 from xmit.modules.scoring import prediction_rows, result_row, source_score
 from xmit.modules.vision import VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Task
@@ -54,7 +54,7 @@ class MultimodalModule(CompactModule):
         schedule: How it goes on from there.
         embedding: ``compact`` trains the rows of the word embeddings that training and source validation use, the
             others only decay: the same outcome as ``full``, which is taken instead where a head shares the matrix
-            (masked LM). ``frozen`` leaves it as it is.
+            (masked LM) and under FSDP. ``frozen`` leaves it as it is.
         dropout: Dropout in the encoder; its config's by default.
         checkpointing: Keep no activations within the encoder's layers but compute them again in the backward pass:
             a third more time for a fraction of the memory.
@@ -126,6 +126,7 @@ class MultimodalModule(CompactModule):
 
     def setup(self, stage: str) -> None:
         """Hand the tokenizer and the image spec to the tasks."""
+        super().setup(stage)
         strategy = self.trainer.strategy
         if (len(self.tasks) > 1 or self.vision is not None) and isinstance(strategy, DDPStrategy):
             # a batch is of one task, so the heads of the others get no gradient, nor without images the fusion
@@ -133,7 +134,9 @@ class MultimodalModule(CompactModule):
         self.trainer.datamodule.bind(self.tokenizer, self.image_spec)  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
-        """Build the encoder, and the heads that the tasks ask for; only once."""
+        """Build the encoder, and the heads that the tasks ask for; only once, but anew from what FSDP has scattered."""
+        if self.sharded and self.text_encoder is not None:
+            self.text_encoder, self._specs, self.in_pieces = None, {}, not self.trainer.training
         if self.text_encoder is None:
             self._build_encoder()
         if self._trainer is None:
@@ -144,6 +147,7 @@ class MultimodalModule(CompactModule):
             self._build_heads(specs)
         if self.trainer.state.fn == TrainerFn.FITTING:
             self._shrink_embedding()
+        self.note_matrices()
 
     def _build_encoder(self) -> None:
         encoder = load_text_encoder(self.encoder_source)
@@ -255,29 +259,15 @@ class MultimodalModule(CompactModule):
     def configure_optimizers(self) -> Any:
         """AdamW and its schedule, see :func:`~xmit.modules.optimizer.adamw`."""
         steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, scheduler = adamw(self.named_parameters(), self.hparams, steps)
+        optimizer, scheduler = adamw(self.parameters_by_name(), self.hparams, steps, self.matrices)
         if self._compact is not None:
             follow_decay(self._compact, optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
-    ) -> None:
-        """Clip the norm within the update, or by value; under FSDP as Lightning does."""
-        if not gradient_clip_val or isinstance(self.trainer.strategy, FSDPStrategy):
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        # Lightning refuses fused optimizers in mixed precision, in bf16 too, where no loss is scaled
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        scale = scaler.get_scale() if scaler else 1.0
-        if gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val * scale)
-        else:
-            clip_by_norm(optimizer, gradient_clip_val, scale)
-
     # -- scoring -------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
+        self.check_at_hand()
         self.stores = nn.ModuleDict({name: PredictionStore(t.decoded_fields) for name, t in self.tasks.items()})
 
     def _step(self, batch: Batch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from transformers.optimization import get_scheduler
 
 
 def adamw(
-    named: Iterable[tuple[str, nn.Parameter]], settings: Mapping[str, Any], steps: int
+    named: Iterable[tuple[str, nn.Parameter]], settings: Mapping[str, Any], steps: int, matrices: Collection[str]
 ) -> tuple[torch.optim.AdamW, LRScheduler]:
     """AdamW, fused, with a learning rate that rises and falls; new parts may learn faster.
 
@@ -21,6 +21,7 @@ def adamw(
         named: The module's parameters; those of the encoder are called ``text_encoder.…``.
         settings: The module's ``learning_rate``, ``head_learning_rate``, ``weight_decay``, ``schedule``, ``warmup``.
         steps: How many updates there will be.
+        matrices: The names of those that weight decay is for.
 
     Returns:
         The optimizer, and the schedule by updates.
@@ -30,7 +31,7 @@ def adamw(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in named:
         if parameter.requires_grad:
-            decay = settings["weight_decay"] if parameter.ndim > 1 else 0.0
+            decay = settings["weight_decay"] if name in matrices else 0.0
             key = (rate if name.startswith("text_encoder.") else head_rate, decay)
             groups.setdefault(key, []).append(parameter)
     optimizer = torch.optim.AdamW(

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from xmit.tasks.asked import asked
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
-    """A task's prediction rows, with its name, what each adds to the main score, and its cluster.
+    """A task's prediction rows, with its name, what each adds to the main score, its cluster, and what is asked.
 
     Args:
         task: The task.
@@ -22,7 +24,8 @@ def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.Da
         split: The split.
     """
     rows = task.predictions(decoded, split)
-    return rows.assign(task=task.name, item_score=task.item_scores(rows), cluster=_clusters(task, rows, split))
+    clusters = _clusters(task, rows, split)
+    return rows.assign(task=task.name, item_score=task.item_scores(rows), cluster=clusters, **asked(task, rows, split))
 
 
 def _clusters(task: Task, rows: pd.DataFrame, split: str) -> list[str] | None:

@@ -189,6 +189,7 @@ def shown(name: str, title: str, frame: pd.DataFrame, columns: list[Column]) -> 
     for row in frame.to_dict("records"):
         note = str(row.get("note", ""))
         number = notes.setdefault(note, len(notes) + 1) if note else 0
-        rows.append(([c.show({str(k): v for k, v in row.items()}) for c in columns], number))
+        named = {str(k): v for k, v in row.items()}
+        rows.append(([c.show(named) for c in columns], number))
     headings = [(c.heading, c.help) for c in columns]
     return Shown(name, title, frame, headings, [c.numeric for c in columns], rows, list(notes))

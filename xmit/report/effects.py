@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xmit.metrics.inference import Effect, effect, holm
+from xmit.metrics.inference import Effect, effect, family
 from xmit.metrics.paired import Contribution, ItemScores, Paired, contribution, pair_items, pair_scores
 from xmit.report.rows import (
     ALL,
@@ -40,6 +40,8 @@ LEVEL = 0.05
 """Where a test's corrected p value is at most this, the effect is marked."""
 WITHIN = ("low-resource", "zero-shot", ALL, "language")
 """The groups of languages that are averaged within each target, too."""
+TESTED = ("low-resource", "target zero-shot")
+"""The scopes that are tested; everything else has intervals alone."""
 ALPHA = "consistency/krippendorff_alpha"
 """How alike answers are: also where translations are missing, and where answers are texts that score alike."""
 
@@ -179,7 +181,7 @@ class _Found:
     def _line(
         self, scope: str, group: str, parts: list[Contribution], unit: tuple[Any, ...] = ("",) * 5
     ) -> dict[str, Any]:
-        found: Effect = effect(parts)
+        found: Effect = effect(parts, test=scope in TESTED)
         seeds, reason = _by_seed(parts), found.reason
         if scope in ("low-resource", "zero-shot") and self.absent:
             reason = "; ".join(filter(None, [reason, f"nothing to compare on {', '.join(self.absent)}"]))
@@ -196,6 +198,7 @@ class _Found:
             "seeds": tuple(seeds.values()),
             "seed_numbers": tuple(seeds),
             "reason": reason,
+            "effect": found,
         }
 
 
@@ -259,11 +262,9 @@ def _corrected(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
             families.setdefault(" ".join(["secondary:", line["target"], line["benchmark_version"]]).strip(), []).append(
                 line
             )
-        else:
-            line["p"] = NAN
     for name, members in families.items():
-        for line, p in zip(members, holm([m["p"] for m in members]), strict=True):
-            line |= {"family": name, "p_holm": p}
+        for i, tested in family(dict(enumerate(m["effect"] for m in members)), LEVEL).items():
+            members[i] |= {"family": name, "p_holm": tested.p}
     return lines
 
 

@@ -19,6 +19,8 @@ from xmit.report.rows import (
     summarise,
 )
 
+WITH_SOURCE = ("agreement", "rankc", "correct_given_pivot")
+"""What compares each language with the source language."""
 CONSISTENCY = (
     "pairwise_mean",
     "unanimous",
@@ -41,7 +43,7 @@ def consistency_table(
         missing: Cells that the study lists as missing.
 
     Returns:
-        One row for every target and intermediate: ``mean`` (main score), ``agreement`` and
+        One row for every target and intermediate: ``mean`` (main score), ``agreement``, ``rankc`` and
         ``correct_given_pivot`` (means over languages), the summaries of
         :class:`~xmit.metrics.CrossLingualConsistency`, ``note``. Targets without any such row are not listed;
         values are means over seeds, ``collapse`` is their maximum.
@@ -69,9 +71,8 @@ def consistency_table(
             f"{name}: {reason or 'undefined'}"
             for name, reason in zip(undefined["metric"], undefined["reason"], strict=True)
         ]
-        listed = {name: _mean_of_languages(per_language, name) for name in ("agreement", "correct_given_pivot")} | {
-            name: _mean(overall, name) for name in CONSISTENCY
-        }
+        listed = {name: _mean_of_languages(per_language, name) for name in WITH_SOURCE}
+        listed |= {name: _mean(overall, name) for name in CONSISTENCY}
         flags = overall[overall["metric"] == "collapse"]["value"]
         listed["collapse"] = float(flags.max()) if len(flags) else NAN
         collapsed = sorted(set(found[(found["metric"] == "collapse") & (found["language"] != ALL)]["language"]))
@@ -91,8 +92,7 @@ def consistency_table(
         *unit,
         "intermediate",
         "mean",
-        "agreement",
-        "correct_given_pivot",
+        *WITH_SOURCE,
         *CONSISTENCY,
         "n_seeds",
         "note",

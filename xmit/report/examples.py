@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,26 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What an item asks.
+
+    Args:
+        text: Its texts, one a line; long ones lack their middle.
+        language: The language they are in.
+        options: What numbers as answers stand for; empty where answers are no numbers.
+    """
+
+    text: str
+    language: str
+    options: tuple[str, ...] = ()
+
+    def named(self, answer: str) -> str:
+        """An answer as people read it: the name or text of a numbered option."""
+        known = answer.isdecimal() and int(answer) < len(self.options)
+        return self.options[int(answer)] if known else answer
+
+
+@dataclass(frozen=True)
 class Example:
     """A question that gets different answers in different languages.
 
@@ -45,6 +66,7 @@ class Example:
         answers: The answers, that of the source language first, then by number of languages.
         same: How many languages beside the source agree with it.
         others: How many languages beside the source have the item.
+        question: What is asked; None where the prediction rows do not say.
     """
 
     id: str
@@ -52,6 +74,7 @@ class Example:
     answers: tuple[Answer, ...]
     same: int
     others: int
+    question: Question | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +89,7 @@ class Answers:
         unit: What is compared, NaN where an item is not there: labels numbered, or how right a text is; same shape.
         expected: The right answers, same shape; empty where they are not known.
         free_text: Whether answers are texts in their own language, which are alike where they are equally right.
+        questions: By id what is asked, where that is known.
     """
 
     ids: list[str]
@@ -75,13 +99,15 @@ class Answers:
     unit: NDArray[np.float64]
     expected: NDArray[np.object_]
     free_text: bool
+    questions: dict[str, Question]
 
 
 def lay_out(predictions: pd.DataFrame) -> Answers:
     """Lay prediction rows out as items × languages.
 
     Args:
-        predictions: Rows of one task with ``language``, ``id``, ``prediction``, ``target`` and perhaps ``item_score``.
+        predictions: Rows of one task with ``language``, ``id``, ``prediction``, ``target`` and perhaps ``item_score``,
+            ``text`` and ``options``.
             A target that is a JSON list names the right answers, each in the language of its item: such answers are
             compared by their scores, labels by themselves.
     """
@@ -115,7 +141,18 @@ def lay_out(predictions: pd.DataFrame) -> Answers:
         table(unit, np.nan, float),
         table(expected, "", object),
         free,
+        _questions(predictions),
     )
+
+
+def _questions(predictions: pd.DataFrame) -> dict[str, Question]:
+    if "text" not in predictions:  # rows of an earlier version
+        return {}
+    asked = predictions[predictions["text"].notna()]
+    return {
+        str(key): Question(text, language, () if options is None else tuple(options))
+        for key, text, language, options in zip(*(asked[n] for n in ("id", "text", "language", "options")), strict=True)
+    }
 
 
 def agreement_matrix(answers: Answers) -> pd.DataFrame:
@@ -174,26 +211,29 @@ def examples(answers: Answers, source: str, ids: list[str]) -> list[Example]:
 
 
 def _example(answers: Answers, item: int, pivot: int) -> Example:
+    question = answers.questions.get(answers.ids[item])
     given: dict[tuple[str, float], list[str]] = {}
     order = sorted(range(len(answers.languages)), key=lambda j: j != pivot)
     for j in order:
         text = answers.prediction[item, j]
         if text is not None:
-            given.setdefault((text, answers.right[item, j]), []).append(answers.languages[j])
+            said = _shown(text, question)
+            given.setdefault((said, answers.right[item, j]), []).append(answers.languages[j])
     # NaN is unlike itself, so equal answers of unknown worth would stand apart
     merged: dict[tuple[str, bool | None], list[str]] = {}
     for (text, right), codes in given.items():
         merged.setdefault((text, None if np.isnan(right) else bool(right >= HALF)), []).extend(codes)
-    listed = [Answer(_cut(text), tuple(codes), right) for (text, right), codes in merged.items()]
+    listed = [Answer(text, tuple(codes), right) for (text, right), codes in merged.items()]
     first, rest = listed[:1], sorted(listed[1:], key=lambda a: -len(a.languages))
     present = ~np.isnan(answers.unit[item])
     same = int((_like(answers, pivot)[item] & present).sum()) - int(present[pivot])
     return Example(
         answers.ids[item],
-        _cut(answers.expected[item, pivot]),
+        _shown(answers.expected[item, pivot], question),
         (*first, *rest),
         same,
         int(present.sum()) - int(present[pivot]),
+        question,
     )
 
 
@@ -227,5 +267,10 @@ def _golds(target: Any) -> tuple[list[str], bool]:
     return [text], False
 
 
-def _cut(text: str) -> str:
+def _shown(text: str, question: Question | None) -> str:
+    """An answer as people read it: the first of a ranking, the option that a number stands for, and not too long."""
+    if text.startswith('["') and text.endswith("]"):
+        with contextlib.suppress(ValueError):
+            text = str(json.loads(text)[0])
+    text = question.named(text) if question else text
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -100,6 +100,8 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
     write_tables(folder, tables.values())
     for p in parallel:
         write_text(folder / f"report-agreement-{p.file}.csv", p.frame.to_csv(index=False, lineterminator="\n"))
+    whole.draw_without_rendering()
+    whole.set_layout_engine("none")  # laid out once for both
     for kind in ("png", "pdf"):
         atomic_write(folder / f"report-overview.{kind}", partial(whole.savefig, format=kind, dpi=150))
     path = folder / "report.html"

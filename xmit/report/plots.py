@@ -83,6 +83,8 @@ def overview(
         ax.set_ylim(bottom=0)
         ax.set_xlim(-0.7, len(languages) - 0.3)
     _name_classes(axes[0], languages)
+    for ax in axes[:-1]:  # no label stands there, yet each of hundreds of ticks would be made and measured
+        ax.xaxis.set_visible(False)
     axes[-1].set_xticks(range(len(languages)), [plain(d.code) for d in languages], fontsize=7.5, color=INK)
     sources = {source_of(source_language, t) for t in targets}
     for label, described in zip(axes[-1].get_xticklabels(), languages, strict=True):

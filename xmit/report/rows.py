@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from xmit.errors import LanguageNotFoundError, StudyError
 from xmit.metrics.robustness import robustness_summary
 
 NAN = float("nan")
+_Function = TypeVar("_Function", bound=Callable[..., pd.DataFrame])
 ALL = "all"
 BASELINE = "none"
 TEXTS = (
@@ -34,6 +36,9 @@ COLUMNS = (*TEXTS, "seed", "is_main", "value", "n")
 OPTIONAL: dict[str, Any] = {"study": "", "cell": "", "encoder": "", "benchmark_version": "", "n": np.nan, "reason": ""}
 UNIT = ["study", "encoder", "benchmark_version", "target", "metric"]
 """What a score must share with another one to be compared with it."""
+
+_CHECKED: dict[int, weakref.ref[pd.DataFrame]] = {}
+"""The frames that :func:`checked` has made, by id."""
 
 SourceLanguage = str | Mapping[str, str]
 """The language that was trained on, for all targets or by target."""
@@ -111,6 +116,9 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         StudyError: If a column is missing, or the same result is there with two values.
     """
+    known = _CHECKED.get(id(rows))
+    if known is not None and known() is rows:
+        return rows
     absent = [name for name in COLUMNS if name not in rows.columns and name not in OPTIONAL]
     if absent:
         raise StudyError(f"these are no result rows: no column {', '.join(absent)}")
@@ -131,9 +139,32 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
             f"{one['target'] or 'itself'}, seed {one['seed']}, language {one['language']}: "
             "were two runs written into one study?"
         )
-    return filled.reset_index(drop=True)
+    filled = filled.reset_index(drop=True)
+    _CHECKED[id(filled)] = weakref.ref(filled)
+    weakref.finalize(filled, _CHECKED.pop, id(filled), None).atexit = False
+    return filled
 
 
+def once_a_frame(function: _Function) -> _Function:
+    """Keep what a function makes of a frame while that lives: every table of a large report asks for the same again.
+
+    Further frames are told by identity, lists by their text. What is kept must not be changed.
+    """
+    kept: dict[tuple[Any, ...], tuple[list[weakref.ref[pd.DataFrame]], pd.DataFrame]] = {}
+
+    @functools.wraps(function)
+    def remembering(frame: pd.DataFrame, *more: Any) -> pd.DataFrame:
+        frames = [frame, *(m for m in more if isinstance(m, pd.DataFrame))]
+        key = tuple(id(m) if isinstance(m, pd.DataFrame) else repr(m) for m in (frame, *more))
+        if key not in kept or any(ref() is not f for ref, f in zip(kept[key][0], frames, strict=True)):
+            kept[key] = [weakref.ref(f) for f in frames], function(frame, *more)
+            weakref.finalize(frame, kept.pop, key, None).atexit = False
+        return kept[key][1]
+
+    return cast(_Function, remembering)
+
+
+@once_a_frame
 def main_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """The main test score of every target, intermediate, seed and language.
 
@@ -145,6 +176,7 @@ def main_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return chosen[[*UNIT, "intermediate", "seed", "language", "value", "n", "reason"]].reset_index(drop=True)
 
 
+@once_a_frame
 def grid(scores: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
     """Every cell that the study should have: each target with each intermediate.
 
@@ -198,6 +230,7 @@ def untrained(cells: pd.DataFrame) -> set[tuple[Any, ...]]:
     return set(single.itertuples(index=False, name=None))
 
 
+@once_a_frame
 def differences(scores: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Differences to the baseline in the same seed and language.
 
@@ -251,10 +284,9 @@ def missing_cells(rows: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
 
 def selected(table: pd.DataFrame, **equal: object) -> pd.DataFrame:
     """The rows of a table whose columns have these values."""
-    mask = np.ones(len(table), dtype=bool)
-    for name, value in equal.items():
-        mask &= (table[name] == value).to_numpy()
-    return table[mask]
+    for name, value in reversed(equal.items()):  # the last, the intermediate as a rule, leaves the fewest
+        table = table[(table[name] == value).to_numpy()]
+    return table
 
 
 def summarise(values: Mapping[str, float], source: str) -> dict[str, Any]:
@@ -264,18 +296,25 @@ def summarise(values: Mapping[str, float], source: str) -> dict[str, Any]:
 
 def over_seeds(cell: pd.DataFrame, column: str) -> dict[str, float]:
     """Mean over seeds in every language, NaN where no seed has a score."""
-    return {str(k): float(v) for k, v in cell.groupby("language", sort=True)[column].mean().items()}
+    values: dict[str, list[float]] = {}  # thousands of small cells, each of which costs groupby a millisecond
+    for code, value in zip(cell["language"].tolist(), cell[column].tolist(), strict=True):
+        values.setdefault(str(code), []).append(value)
+    return {code: _mean(values[code]) for code in sorted(values)}
 
 
-def each_seed(cell: pd.DataFrame, column: str, source: str) -> list[dict[str, Any]]:
-    """One robustness summary a seed."""
-    return [summarise(over_seeds(part, column), source) for _, part in cell.groupby("seed", sort=True)]
+def mean_spread(cell: pd.DataFrame, column: str) -> float:
+    """Highest minus lowest mean over languages of any seed; NaN for a single seed, whose spread is not known."""
+    values: dict[int, list[float]] = {}
+    for seed, value in zip(cell["seed"].tolist(), cell[column].tolist(), strict=True):
+        values.setdefault(seed, []).append(value)
+    means = [mean for mean in map(_mean, values.values()) if not math.isnan(mean)]
+    return max(means) - min(means) if len(means) > 1 else NAN
 
 
-def spread(summaries: list[dict[str, Any]], key: str) -> float:
-    """Highest minus lowest over seeds; NaN for a single seed, whose spread is not known."""
-    found = [s[key] for s in summaries if not np.isnan(s[key])]
-    return float(max(found) - min(found)) if len(found) > 1 else NAN
+def _mean(values: list[float]) -> float:
+    """Mean of what is no NaN."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else NAN
 
 
 def numbers(seeds: Iterable[int]) -> str:

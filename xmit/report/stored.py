@@ -16,6 +16,8 @@ from xmit.report.rows import UNIT, checked
 from xmit.study.results import PLAN, PREDICTIONS
 
 SCORE = "item_score"
+ASKED = ("text", "options")
+"""Columns that prediction rows of earlier versions do not have."""
 
 
 def study_options(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -76,29 +78,29 @@ class Stored:
         runs = self.cells.get(tuple(str(cell[k]) for k in (*UNIT, "intermediate")), {})
         frames = []
         for seed, name in runs.items():
-            columns = ("language", "id", SCORE, "cluster")
-            frame = self._read(name, str(cell["target"]), columns)
-            if frame is None:  # written before there were clusters
-                frame = self._read(name, str(cell["target"]), columns[:-1])
+            frame = self._read(name, str(cell["target"]), ("language", "id", SCORE), optional=("cluster",))
             if frame is None or frame[SCORE].isna().all():
                 return None
             frames.append(frame.assign(seed=seed))
         return ItemScores.from_frame(pd.concat(frames, ignore_index=True)) if frames else None
 
     def predictions(self, cell: Mapping[str, Any]) -> pd.DataFrame | None:
-        """The prediction rows of a cell's first seed that has any: ``language``, ``id``, ``prediction``, ``target``."""
+        """The prediction rows of a cell's first seed that has any: ``language``, ``id``, ``prediction``, ``target``.
+
+        Where the file has them also ``item_score``, ``text`` and ``options``.
+        """
         runs = self.cells.get(tuple(str(cell[k]) for k in (*UNIT, "intermediate")), {})
         for seed in sorted(runs):
-            columns = ("language", "id", "prediction", "target", SCORE)
-            frame = self._read(runs[seed], str(cell["target"]), columns)
-            if frame is None:
-                frame = self._read(runs[seed], str(cell["target"]), columns[:-1])
+            columns = ("language", "id", "prediction", "target")
+            frame = self._read(runs[seed], str(cell["target"]), columns, optional=(SCORE, *ASKED))
             if frame is not None and len(frame):
                 return frame.assign(seed=seed)
         return None
 
-    def _read(self, name: str, target: str, columns: Sequence[str]) -> pd.DataFrame | None:
-        """Columns of a run's prediction rows; None where there is no such file or column."""
+    def _read(
+        self, name: str, target: str, columns: Sequence[str], optional: Sequence[str] = ()
+    ) -> pd.DataFrame | None:
+        """Columns of a run's prediction rows; None where there is no such file, or a column lacks that is needed."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -107,9 +109,11 @@ class Stored:
             return None
         try:
             with pq.ParquetFile(path) as file:
-                if not {"task", *columns} <= set(file.schema_arrow.names):
+                there = set(file.schema_arrow.names)
+                if not {"task", *columns} <= there:
                     return None
-                frame: pd.DataFrame = file.read(["task", *columns]).to_pandas()
+                wanted = ["task", *columns, *(name for name in optional if name in there)]
+                frame: pd.DataFrame = file.read(wanted).to_pandas()
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path} is damaged ({error}): delete {path.parent} and run the study again") from error
         # a study may name a target as it likes; only of several tasks the name tells which

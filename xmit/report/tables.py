@@ -27,15 +27,14 @@ from xmit.report.rows import (
     checked,
     describe,
     differences,
-    each_seed,
     grid,
     left_out,
     main_scores,
+    mean_spread,
     numbers,
     over_seeds,
     selected,
     source_of,
-    spread,
     summarise,
 )
 
@@ -82,17 +81,17 @@ def summary_table(
     gains = differences(scores, cells)
     if found is None:
         found = effect_table(rows, source_language=source_language, missing=missing)
-    changed = {
-        key: {line["scope"].removeprefix("target "): line for line in part.to_dict("records")}
-        for key, part in found[found["scope"].isin([f"target {scope}" for scope in GAINS])].groupby(
-            ["study", "encoder", "benchmark_version", "target", "intermediate"], sort=False
-        )
-    }
+    changed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for line in found[found["scope"].isin([f"target {scope}" for scope in GAINS])].to_dict("records"):
+        key = tuple(line[k] for k in ("study", "encoder", "benchmark_version", "target", "intermediate"))
+        changed.setdefault(key, {})[line["scope"].removeprefix("target ")] = line
     if consistent is None:
         consistent = consistency_table(rows, source_language=source_language, missing=missing)
     agreements = {tuple(line[k] for k in (*UNIT[:-1], "intermediate")): line for line in consistent.to_dict("records")}
     by_cell = dict(list(scores.groupby([*UNIT, "intermediate"])))
     gain_by_cell = dict(list(gains.groupby([*UNIT, "intermediate"])))
+    base = cells[cells["intermediate"] == BASELINE]
+    base_seeds = dict(zip(base[UNIT].itertuples(index=False, name=None), base["seeds"], strict=True))
     table = []
     for cell in cells.to_dict("records"):
         key = tuple(cell[name] for name in (*UNIT, "intermediate"))
@@ -101,13 +100,14 @@ def summary_table(
         apart = tuple(cell[name] for name in (*UNIT[:-1], "intermediate"))
         agreed = agreements.get(apart, {})
         agreeing = {name: agreed.get(name, NAN) for name in ("agreement", "fleiss_kappa", "collapse")}
-        notes = _notes(cell, scored, gained, cells, source)
+        level, reasons = _level(scored, source)
+        notes = _notes(cell, scored, gained, base_seeds.get(key[:-1], ()), reasons)
         if agreeing["collapse"] == 1:
             notes.append("one class takes over 95 % of the answers in some language: consistency means little")
         table.append(
             {
                 **{str(k): cell[k] for k in (*UNIT, "intermediate")},
-                **_level(scored, source),
+                **level,
                 **_gain(changed.get(apart, {})),
                 **agreeing,
                 "seeds": numbers(cell["seeds"]),
@@ -119,11 +119,11 @@ def summary_table(
     return pd.DataFrame(table)
 
 
-def _level(cell: pd.DataFrame, source: str) -> dict[str, Any]:
-    """The scores of a cell, and how far its seeds lie apart."""
+def _level(cell: pd.DataFrame, source: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The scores of a cell, how far its seeds lie apart, and why something is NaN."""
     values = over_seeds(cell, "value")
     s = summarise(values, source)
-    return {
+    level = {
         "mean": s["mean"],
         "n_languages": s["n"]["mean"],
         "zero_shot_mean": s["zero_shot_mean"],
@@ -134,8 +134,9 @@ def _level(cell: pd.DataFrame, source: str) -> dict[str, Any]:
         "worst_language": s["worst_language"] or "",
         "source_score": values.get(source, NAN),
         "transfer_gap": s["transfer_gap"],
-        "mean_spread": spread(each_seed(cell, "value", source), "mean"),
+        "mean_spread": mean_spread(cell, "value"),
     }
+    return level, s["reasons"]
 
 
 GAINS = {ALL: "mean", "zero-shot": "zero_shot", "low-resource": "low_resource", "alpha": "alpha"}
@@ -159,8 +160,8 @@ def _notes(
     cell: Mapping[Any, Any],
     scores: pd.DataFrame,
     gained: pd.DataFrame,
-    cells: pd.DataFrame,
-    source: str,
+    baseline: tuple[int, ...],
+    reasons: Mapping[str, str],
 ) -> list[str]:
     notes = []
     if cell["missing_seeds"]:
@@ -170,19 +171,16 @@ def _notes(
         notes.append("no results" + (cell["why_missing"] and f" ({cell['why_missing']})"))
     notes += left_out(scores)
     if cell["seeds"]:
-        reasons = summarise(over_seeds(scores, "value"), source)["reasons"]
         notes += [reasons[key] for key in ("low_resource_mean", "transfer_gap") if key in reasons]
     if cell["intermediate"] != BASELINE and cell["seeds"]:
-        base = selected(cells, **{k: cell[k] for k in UNIT}, intermediate=BASELINE)
-        seeds = tuple(base["seeds"].iloc[0]) if len(base) else ()
         paired = set(gained["seed"])
-        if not seeds:
+        if not baseline:
             notes.append("no baseline to compare with")
         elif not paired:
             notes.append("no seed or language in common with the baseline")
-        elif len(seeds) == 1 and paired != set(seeds):
+        elif len(baseline) == 1 and paired != set(baseline):
             notes.append("the baseline has one seed, with which every seed is compared")
-        elif paired != set(cell["seeds"]) | set(seeds):
+        elif paired != set(cell["seeds"]) | set(baseline):
             notes.append(f"differences from seed {numbers(sorted(paired))} only")
     return list(dict.fromkeys(notes))
 
@@ -223,12 +221,14 @@ def language_table(
     why = {str(code): "; ".join(sorted(set(part) - {""})) or "no score" for code, part in lost}
     table["note"] = table["language"].map(lambda code: why.get(code, ""))
     columns, deltas = {}, {}
+    by_cell = dict(list(scores.groupby([*UNIT, "intermediate"])))
+    gain_by_cell = dict(list(gains.groupby([*UNIT, "intermediate"])))
     for cell in cells.to_dict("records"):
         name = column_name(cell, cells)
-        key = {k: cell[k] for k in (*UNIT, "intermediate")}
-        columns[name] = table["language"].map(over_seeds(selected(scores, **key), "value"))
+        key = tuple(cell[k] for k in (*UNIT, "intermediate"))
+        columns[name] = table["language"].map(over_seeds(by_cell.get(key, scores.iloc[:0]), "value"))
         if cell["intermediate"] != BASELINE:
-            deltas[DELTA + name] = table["language"].map(over_seeds(selected(gains, **key), "delta"))
+            deltas[DELTA + name] = table["language"].map(over_seeds(gain_by_cell.get(key, gains.iloc[:0]), "delta"))
     return pd.concat([table, pd.DataFrame({**columns, **deltas}, dtype=float)], axis=1)
 
 

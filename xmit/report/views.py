@@ -128,6 +128,11 @@ CONSISTENCY = [
     Column("Δ α", "difference to the baseline", difference("delta_alpha", signed_ratio)),
     Column("κ", "Fleiss' kappa: the like over items that all languages have", number("fleiss_kappa", ratio)),
     Column("agree", "answers equal to the source language's, in %", number("agreement", points)),
+    Column(
+        "RankC",
+        "how alike a language and the source language rank three candidates or more, from 0 to 1, first ranks most",
+        number("rankc", ratio),
+    ),
     Column("pairs agree", "mean over pairs of languages, in %", number("pairwise_mean", points)),
     Column("unanimous", "items answered alike in all languages, in %", number("unanimous", points)),
     Column("all correct", "items answered correctly in all languages, in %", number("all_correct", points)),

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import yaml
@@ -22,15 +22,22 @@ from xmit import interruption
 from xmit.errors import StudyError, XmitError
 from xmit.files import no_room, write_json, write_text
 from xmit.study.plan import Cell, Keep
-from xmit.study.results import CONFIG, DONE, ENCODER, ERROR
+from xmit.study.results import CONFIG, DONE, ENCODER, ERROR, STARTED
 
-CHECKPOINTS, STARTED = "checkpoints", "started.json"
+if TYPE_CHECKING:
+    from xmit.study.remote import RemoteFolder
+
+CHECKPOINTS = "checkpoints"
 CellDone = Callable[[Cell, float, str | None], None]
 """Called after a cell with its seconds, and its error in one line if it failed."""
 
 
 def run_locally(
-    cells: Iterable[Cell], folder: Path, start: Callable[[Cell], list[pl.Callback]], done: CellDone
+    cells: Iterable[Cell],
+    folder: Path,
+    start: Callable[[Cell], list[pl.Callback]],
+    done: CellDone,
+    remote: RemoteFolder | None = None,
 ) -> dict[str, str]:
     """Carry out cells one after another in this process, which builds the encoder only once.
 
@@ -39,6 +46,7 @@ def run_locally(
         folder: The study's folder.
         start: Called before a cell; returns callbacks for its trainer.
         done: Called after it.
+        remote: Where what a cell leaves is copied to.
 
     Returns:
         The error of every cell that failed or whose parent did, by name.
@@ -53,7 +61,7 @@ def run_locally(
         if cell.depends in failed:
             error: str | None = f"left out: {cell.depends}, which it starts from, failed"
         else:
-            error = run_one(cell, folder, start(cell))
+            error = run_one(cell, folder, start(cell), remote)
         if error is not None:
             failed[cell.name] = error
         done(cell, time.monotonic() - begun, error)
@@ -61,13 +69,15 @@ def run_locally(
     return failed
 
 
-def run_one(cell: Cell, folder: Path, callbacks: list[pl.Callback]) -> str | None:
+def run_one(cell: Cell, folder: Path, callbacks: list[pl.Callback], remote: RemoteFolder | None = None) -> str | None:
     """Carry out one cell, from its last checkpoint on if there is one; the rest of a study goes on when it fails.
 
     Args:
         cell: The cell.
         folder: The study's folder.
         callbacks: For its trainer, where it runs in this process.
+        remote: Where what it needs is copied from, and what it leaves is copied to. That a copy fails is the cell's
+            error; the next start copies again.
 
     Returns:
         The error in one line, or None. The traceback is in the cell's ``error.json``.
@@ -76,6 +86,21 @@ def run_one(cell: Cell, folder: Path, callbacks: list[pl.Callback]) -> str | Non
         StudyError: If the disk takes no more: the rest would fail as well.
         Interrupted: If the process was told to end.
     """
+    if remote is None:
+        return _run_here(cell, folder, callbacks)
+    try:
+        remote.fetch_for(cell.name, cell.depends)
+        try:
+            return _run_here(cell, folder, callbacks)
+        finally:  # however it ended, so that it can go on elsewhere
+            remote.send(cell.name)
+    except XmitError:
+        raise
+    except Exception as error:  # every filesystem has errors of its own
+        return f"{remote.url}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _run_here(cell: Cell, folder: Path, callbacks: list[pl.Callback]) -> str | None:
     run = folder / cell.name
     try:
         config = {**cell_config(cell, folder), "ckpt_path": prepare(run, cell.identity)}

@@ -39,13 +39,12 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone: no worker inherits it
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise _held(path, _read(handle)) from None
+                raise held(folder, path, _read(handle)) from None
             holder = _read(handle)  # a share without locks
-            if holder and not _dead(holder):
-                raise _held(path, holder) from None
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)}
+            if holder and not dead(holder):
+                raise held(folder, path, holder) from None
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(me).encode(), 0)
+        os.pwrite(handle, this_process(), 0)
         yield
         with suppress(OSError):
             os.ftruncate(handle, 0)
@@ -54,14 +53,24 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _read(handle: int) -> dict[str, Any]:
+    return parse(os.pread(handle, 2**16, 0))
+
+
+def this_process() -> bytes:
+    """What a lock's file says of us."""
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)}).encode()
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """What a lock's file says of its holder; empty if it says nothing."""
     try:
-        holder = json.loads(os.pread(handle, 2**16, 0) or b"{}")
+        holder = json.loads(text or b"{}")
     except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}
 
 
-def _dead(holder: dict[str, Any]) -> bool:
+def dead(holder: dict[str, Any]) -> bool:
     """Whether a process of this machine is no more."""
     if holder.get("host") != socket.gethostname():
         return False
@@ -74,9 +83,10 @@ def _dead(holder: dict[str, Any]) -> bool:
     return False
 
 
-def _held(path: Path, holder: dict[str, Any]) -> StudyError:
+def held(folder: object, path: object, holder: dict[str, Any]) -> StudyError:
+    """That a folder is in use, by whom, and what to do."""
     who = f"process {holder.get('pid', '?')} on {holder.get('host', 'another machine')}"
     return StudyError(
-        f"{path.parent} is in use by {who} ({holder.get('command', 'command unknown')}): wait for it, stop it, or give "
+        f"{folder} is in use by {who} ({holder.get('command', 'command unknown')}): wait for it, stop it, or give "
         f"another --output; if it is dead for certain, delete {path}"
     )

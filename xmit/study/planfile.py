@@ -56,7 +56,10 @@ def read_plan(folder: Path) -> dict[str, Any]:
         if not isinstance(plan["cells"], list):
             raise ValueError("its cells are no list")
     except FileNotFoundError as error:
-        raise StudyError(f"{folder} holds no study (no {PLAN}): give the folder that 'xmit study' wrote") from error
+        raise StudyError(
+            f"{folder} holds no study (no {PLAN}): give the folder that 'xmit study' wrote; "
+            f"single runs below a folder are read by xmit.load_results in Python"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{folder / PLAN} is damaged ({error}): run the study again, nothing done is lost") from error
     return plan

@@ -1,8 +1,9 @@
-"""The same plan as Ray tasks: several cells at the same time, on one machine or on a cluster with a shared folder."""
+"""The same plan as Ray tasks: several cells at a time, on one machine or on a cluster with a shared folder or URL."""
 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from xmit.interruption import Interrupted
 from xmit.study.executors import quiet, run_one
 from xmit.study.plan import Cell
 from xmit.study.progress import StudyProgress
+from xmit.study.remote import open_folder
 
 RETRIES = 20
 """How often a cell is tried again whose node or process is lost; each time it goes on from its last checkpoint."""
@@ -27,13 +29,13 @@ class Preempted(Exception):
 
 
 def run_on_ray(
-    cells: Sequence[Cell], folder: Path, resources: Mapping[str, float], address: str | None, progress: StudyProgress
+    cells: Sequence[Cell], folder: str, resources: Mapping[str, float], address: str | None, progress: StudyProgress
 ) -> dict[str, str]:
     """Carry out cells as Ray tasks.
 
     Args:
         cells: What is not yet done, parents first.
-        folder: The study's folder, the same on every node.
+        folder: The study's folder, the same on every node, or a URL.
         resources: ``num_cpus``, ``num_gpus`` and ``memory`` of a cell; one CPU by default.
         address: Of a running cluster; without one, and without ``$RAY_ADDRESS``, Ray is started on this machine.
         progress: Told of every cell that ends.
@@ -54,6 +56,7 @@ def run_on_ray(
     ours = not ray.is_initialized()
     if ours:
         try:
+            _reach(address or os.environ.get("RAY_ADDRESS") or "")
             ray.init(
                 address=address,
                 log_to_driver=False,
@@ -61,7 +64,7 @@ def run_on_ray(
                 runtime_env={"env_vars": environment},
                 **({} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}),
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise StudyError(
                 f"there is no Ray cluster at {address or os.environ.get('RAY_ADDRESS')}: start one with 'ray start "
                 f"--head', or leave --address out ({' '.join(str(error).split())[:200]})"
@@ -73,8 +76,19 @@ def run_on_ray(
             ray.shutdown()
 
 
+def _reach(address: str) -> None:
+    """Find out at once that nobody listens at an address: Ray tries for minutes.
+
+    Raises:
+        OSError: If so.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), 10).close()
+
+
 def _run(
-    ray: Any, cells: Sequence[Cell], folder: Path, resources: Mapping[str, float], progress: StudyProgress
+    ray: Any, cells: Sequence[Cell], folder: str, resources: Mapping[str, float], progress: StudyProgress
 ) -> dict[str, str]:
     progress.share = 1 / _slots(ray.cluster_resources(), resources)
     task = ray.remote(max_retries=RETRIES, retry_exceptions=[Preempted], **resources)(_carry_out)
@@ -82,7 +96,7 @@ def _run(
     waiting: dict[Any, Cell] = {}
     for cell in cells:
         # a parent that is done already has no result to wait for
-        result = task.remote(cell, str(folder), str(Path.cwd()), results.get(cell.depends or ""))
+        result = task.remote(cell, folder, str(Path.cwd()), results.get(cell.depends or ""))
         results[cell.name] = result
         waiting[result] = cell
     failed: dict[str, str] = {}
@@ -127,10 +141,12 @@ def _carry_out(
     begun = time.monotonic()
     if parent is not None and parent[1] is not None:
         return 0.0, f"left out: {cell.depends}, which it starts from, failed"
-    os.chdir(cwd)  # paths in configs are those of the study's process
+    place, remote = open_folder(folder)
+    if remote is None or Path(cwd).is_dir():
+        os.chdir(cwd)  # paths in configs are those of the study's process
     quiet()
     try:
-        error = run_one(cell, Path(folder), [])
+        error = run_one(cell, place, [], remote)
     except Interrupted as stopped:
         raise Preempted(str(stopped)) from stopped
     return time.monotonic() - begun, error

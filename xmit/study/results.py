@@ -18,9 +18,12 @@ PLAN = "plan.json"
 RESULTS = "results.parquet"
 PREDICTIONS = "predictions.parquet"
 DONE = "done.json"
+STARTED = "started.json"
 CONFIG = "config.yaml"
 ENCODER = "encoder"
 ERROR = "error.json"
+ELSEWHERE = "elsewhere.json"
+"""In a copy of a cell: the size of its files that lie at the study's URL alone."""
 HASHED = 2**20
 """Files below so many bytes are hashed to see whether they are whole; of others the size must do."""
 FUSION = "fusion"
@@ -31,9 +34,12 @@ COLUMNS = (
 """The columns of result rows. ``reason`` says why a value is NaN; there are no timings."""
 
 
-PREDICTION_COLUMNS = ("task", "language", "id", "prediction", "scores", "target", "item_score", "cluster")
+PREDICTION_COLUMNS = (
+    "task", "language", "id", "prediction", "scores", "target", "item_score", "cluster", "text", "options",
+)  # fmt: skip
 """The columns of prediction rows. The mean of ``item_score`` over a language is its main score, where it is known;
-``cluster`` ties examples together that are no independent evidence, and is empty for most tasks."""
+``cluster`` ties examples together that are no independent evidence, and is empty for most tasks. What an item of
+parallel data asks stands on one of its rows: ``text`` and, where predictions are numbers, ``options``."""
 
 
 @dataclass
@@ -122,8 +128,14 @@ def done_facts(folder: Path, identity: str) -> dict[str, Any] | None:
     try:
         if done["identity"] != identity:
             return None
+        copied = folder / ELSEWHERE
+        elsewhere = json.loads(copied.read_text(encoding="utf-8")) if copied.is_file() else {}
         for name, facts in done["files"].items():
             path = folder / name
+            if name in elsewhere and not path.exists():
+                if elsewhere[name] != facts["bytes"]:
+                    return None
+                continue
             if path.stat().st_size != facts["bytes"]:
                 return None
             if facts["bytes"] < HASHED and file_hash(path) != facts["sha256"]:
@@ -161,7 +173,7 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     """Read the result rows of a run, a study, or a folder of studies.
 
     Args:
-        folder: Such as ``runs/demo`` or ``runs``.
+        folder: Such as ``runs/demo`` or ``runs``; of a study also a URL that fsspec knows.
 
     Returns:
         All rows of all finished runs in it, in the columns :data:`COLUMNS`.
@@ -169,7 +181,9 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     Raises:
         DataError: If there are none, or a file cannot be read.
     """
-    root = Path(folder)
+    from xmit.study.remote import local_copy
+
+    root = local_copy(folder)
     there = sorted(p for p in root.rglob(RESULTS) if (p.parent / DONE).is_file())
     planned: dict[Path, dict[str, str] | None] = {}
     found = [p for p in there if _in_plan(p.parent, planned)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from xmit.study.lock import locked
 from xmit.study.plan import Cell, Plan, load_plan
 from xmit.study.planfile import study_rows, write_plan
 from xmit.study.progress import StudyProgress
+from xmit.study.remote import RemoteFolder, open_folder
 from xmit.study.results import done_facts
 
 
@@ -36,7 +38,7 @@ def run_study(
 
     Args:
         config: The study file.
-        output: The study's folder, by default ``runs/<name>``.
+        output: The study's folder, by default ``runs/<name>``; or a URL, see :mod:`~xmit.study.remote`.
         dry_run: Only print the plan.
         only: Only cells whose name contains this.
         limit: At most so many cells.
@@ -52,7 +54,9 @@ def run_study(
     """
     console = Console(soft_wrap=True)
     plan = load_plan(config)
-    folder = Path(output) if output else Path("runs") / plan.name
+    folder, remote = open_folder(output or Path("runs") / plan.name)
+    if remote is not None:
+        remote.fetch([cell.name for cell in plan.cells])
     finished = finished_cells(plan, folder)
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
     check_plan(chosen)
@@ -61,8 +65,8 @@ def run_study(
         return 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with interruptible(), locked(folder):
-            failed = _run(console, plan, folder, only, limit, executor, address)
+        with interruptible(), locked(folder), remote.locked() if remote is not None else nullcontext():
+            failed = _run(console, plan, folder, only, limit, executor, address, remote)
     except Interrupted as error:
         words = ["python", "-m", "xmit", "study", "--config", config, *(["--output", output] if output else [])]
         words += ["--executor", executor] if executor != "local" else []
@@ -76,28 +80,42 @@ def run_study(
             f"that is finished is kept"
         ) from error
     report_study(folder, console)
+    if remote is not None:
+        remote.send()
+        console.print(f"copied to {remote.url}", markup=False, highlight=False)
     return 1 if failed else 0
 
 
 def _run(
-    console: Console, plan: Plan, folder: Path, only: str | None, limit: int | None, executor: str, address: str | None
+    console: Console,
+    plan: Plan,
+    folder: Path,
+    only: str | None,
+    limit: int | None,
+    executor: str,
+    address: str | None,
+    remote: RemoteFolder | None,
 ) -> dict[str, str]:
     """Run what is not yet done now that the folder is ours."""
+    if remote is not None:
+        remote.send_finished([cell.name for cell in plan.cells])
     finished = finished_cells(plan, folder)  # the process that held it may have gone on
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
     clear_drafts(folder)
     write_plan(folder, plan, finished, {})
     failed: dict[str, str] = {}
     if chosen:
-        quiet()
         console.print(f"study {plan.name}: {len(plan.cells)} cells, {len(finished)} done, {len(chosen)} to run")
         with StudyProgress(console, chosen, Durations(plan.cells, finished)) as progress:
             if executor == "ray":
                 from xmit.study.ray_executor import run_on_ray
 
-                failed = run_on_ray(chosen, folder, plan.resources, address, progress)
+                place = str(folder) if remote is None else remote.url
+                failed = run_on_ray(chosen, place, plan.resources, address, progress)
+                if remote is not None:
+                    remote.fetch([cell.name for cell in plan.cells])
             else:
-                failed = run_locally(chosen, folder, progress.start, progress.done)
+                failed = run_locally(chosen, folder, progress.start, progress.done, remote)
         write_plan(folder, plan, finished_cells(plan, folder), failed)
     else:
         console.print(f"study {plan.name}: all {len(plan.cells)} cells are done")
@@ -134,6 +152,7 @@ def check_plan(cells: Iterable[Cell]) -> None:
     """
     from xmit.study.cell_cli import check_configs
 
+    quiet()
     kinds = {(cell.role, cell.target or cell.intermediate, cell.config["model"]["encoder"]): cell for cell in cells}
     with tempfile.TemporaryDirectory() as folder:
 
@@ -177,8 +196,10 @@ def print_plan(
 def report_study(folder: Path, console: Console) -> None:
     """Write the report of a study and print its summary."""
     from xmit.report import print_summary, study_options, write_report
+    from xmit.report.rows import checked
 
     rows, info = study_rows(folder)
+    rows = checked(rows)
     if not (rows["role"] == "target").any():
         console.print("no target is scored yet, so there is nothing to report")
         return

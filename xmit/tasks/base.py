@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from xmit.tasks.datamodule import SplitBatches, TaskData, draw_rows
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
 from xmit.tasks.item_scores import unknown
 from xmit.tasks.metadata import ROLES, TaskMetadata
-from xmit.tasks.parallel import check_columns
+from xmit.tasks.parallel import check_columns, compare_size, languages_at_hand
 
 if TYPE_CHECKING:
     import datasets
@@ -70,6 +69,8 @@ class Task(TaskData):
     """What becomes of an image that cannot be decoded; an argument of tasks with images."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
+    asked_options: ClassVar[str | tuple[str, ...]] = ()
+    """What numbers in predictions stand for: their names, or the canonical column with each row's choices."""
     cluster_column: ClassVar[str | None] = None
     """The column whose equal values make examples one piece of evidence: intervals are over these, not examples."""
 
@@ -161,8 +162,12 @@ class Task(TaskData):
         if self.metadata.parallel and predictions["language"].nunique() > 1:
             from xmit.tasks.scoring import consistency_scores
 
-            scores += consistency_scores(predictions, self.source_language)
+            scores += consistency_scores(predictions, self.source_language, self.ranking(predictions))
         return scores
+
+    def ranking(self, predictions: pd.DataFrame) -> Tensor | None:
+        """Each prediction row's candidates that all languages share, best first ``(rows, ranks)``, for RankC."""
+        return None
 
     # -- shared ------------------------------------------------------------------------------------------
 
@@ -170,6 +175,11 @@ class Task(TaskData):
     def columns(self) -> tuple[str, ...]:
         """The canonical columns that :meth:`load_split` must return."""
         return ("id",)
+
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The canonical columns that say what an example asks, for people who read its prediction."""
+        return ()
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -198,7 +208,8 @@ class Task(TaskData):
         if resolved == self.metadata.source_language and resolved not in known:
             raise ConfigError(f"task {self.metadata.name!r}: {resolved!r} is its source language and has no test data")
         if resolved not in known and not (source and self.data_dir and resolved in LANGUAGES):
-            raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known)
+            by_name = [f"{one.name} is {key!r}." for key, one in LANGUAGES.items() if one.name.lower() == code.lower()]
+            raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known, " ".join(by_name))
         return resolved
 
     @classmethod
@@ -253,8 +264,11 @@ class Task(TaskData):
                 raise ConfigError(f"task {self.name!r}: train_file and validation_file need a data_dir that holds them")
             parts = []
             for language in self.split_languages(split):
-                part = self._load(self.test_split if split == "test" else split, language)
-                self._compare_size(part, self.test_split if split == "test" else split, language)
+                try:
+                    part = self._load(self.test_split if split == "test" else split, language)
+                except MissingDataError as error:
+                    raise MissingDataError(f"{error}{languages_at_hand(self, split)}") from error
+                compare_size(self, part, self.test_split if split == "test" else split, language)
                 if split == "validation" and self.validation_examples is not None:  # of every language
                     part = draw_rows(part, max(1, self.validation_examples // len(self.split_languages(split))), 0)
                 parts.append(part.add_column("language", [language] * len(part)))
@@ -308,17 +322,6 @@ class Task(TaskData):
         where = f"task {self.name!r}, split {split!r}, language {language!r}"
         check_columns(table, self.columns, where)
         self.check_rows(table, where)
-
-    def _compare_size(self, table: datasets.Dataset, split: str, language: str) -> None:
-        """Warn of files that hold another number of rows than was published; those of the hub are counted there."""
-        own = {"train": self.train_file, "validation": self.validation_file}.get(split)
-        published = self.sizes.get(split, len(table))
-        if self.data_dir and not own and language == self.metadata.source_language and len(table) != published:
-            warnings.warn(
-                f"task {self.name!r}, split {split!r}: {len(table):,} rows instead of the published {published:,}: "
-                "a part of the data, or another version",
-                stacklevel=2,
-            )
 
     # -- LightningDataModule -----------------------------------------------------------------------------
 
@@ -383,9 +386,11 @@ class Task(TaskData):
             split: Which split.
 
         Returns:
-            The first rows in the canonical columns.
+            The first rows in the canonical columns, labels by their names.
         """
         import pandas as pd
 
         table = self.load_split(split, self.resolve_language(language or self.source_language, source=True))
-        return pd.DataFrame(table[:n])  # decodes images, which to_pandas does not
+        shown = pd.DataFrame(table[:n])  # decodes images, which to_pandas does not
+        names = getattr(self, "label_names", ())
+        return shown.assign(label=[names[i] for i in shown["label"]]) if names and "label" in shown else shown

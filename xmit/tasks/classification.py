@@ -12,7 +12,7 @@ from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
-from xmit.tasks.scoring import accuracy_scores, majority_scores
+from xmit.tasks.scoring import accuracy_scores, majority_scores, rankings
 
 if TYPE_CHECKING:
     import datasets
@@ -43,6 +43,11 @@ class SequenceClassificationTask(Task):
     def columns(self) -> tuple[str, ...]:
         """``id``, the text columns and ``label``."""
         return ("id", *self.text_columns, "label")
+
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The texts."""
+        return self.text_columns
 
     def head_spec(self) -> HeadSpec:
         """A classifier over ``label_names``."""
@@ -111,3 +116,7 @@ class SequenceClassificationTask(Task):
     def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
         """Right or wrong."""
         return accuracy_items(predictions) if self.metadata.main_score == "accuracy" else unknown(predictions)
+
+    def ranking(self, predictions: pd.DataFrame) -> Tensor | None:
+        """The labels, by probability."""
+        return rankings(predictions["scores"])

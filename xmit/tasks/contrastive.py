@@ -40,7 +40,8 @@ class ContrastiveTask(Task):
 
     def matches(self, table: datasets.Dataset) -> list[str]:
         """The text of each row's match."""
-        return table["match"][:]
+        texts: list[str] = table["match"][:]
+        return texts
 
     def encode(self, table: datasets.Dataset) -> Examples:
         """Tokenise the captions and their matches."""

@@ -14,7 +14,7 @@ from xmit.data.tokens import tokenised
 from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
-from xmit.tasks.scoring import accuracy_scores, majority_scores
+from xmit.tasks.scoring import accuracy_scores, majority_scores, rankings
 
 if TYPE_CHECKING:
     import datasets
@@ -36,11 +36,17 @@ class MultipleChoiceTask(Task):
     """The most choices that a row has."""
     tokens_per_example: ClassVar[int] = 256
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction", "scores")
+    asked_options: ClassVar[str | tuple[str, ...]] = "choices"
 
     @property
     def columns(self) -> tuple[str, ...]:
         """``id``, ``context``, ``choices`` and ``label``."""
         return ("id", "context", "choices", "label")
+
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The context."""
+        return ("context",)
 
     def head_spec(self) -> HeadSpec:
         """One score for each choice."""
@@ -90,18 +96,19 @@ class MultipleChoiceTask(Task):
         return {"item": batch["item"], "prediction": scores.argmax(-1), "scores": scores}
 
     def predictions(self, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:
-        """The choices predicted and expected, counted from ``"0"``, and the probability of each."""
+        """The choices predicted and expected, counted from ``"0"``, and the probability of each that a row has."""
         import pandas as pd
 
         examples, items = self.examples(split), decoded["item"].tolist()
         assert examples.labels is not None
         names = np.asarray([str(k) for k in range(self.num_choices)], dtype=object)
+        n_choices = examples.extra["n_choices"][items].tolist()
         return pd.DataFrame(
             {
                 "language": [examples.languages[i] for i in items],
                 "id": [examples.ids[i] for i in items],
                 "prediction": names[decoded["prediction"].numpy()],
-                "scores": list(decoded["scores"].numpy()),
+                "scores": [own[:n] for own, n in zip(decoded["scores"].numpy(), n_choices, strict=True)],
                 "target": names[examples.labels[items].numpy()],
             }
         )
@@ -113,6 +120,10 @@ class MultipleChoiceTask(Task):
     def item_scores(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
         """Right or wrong."""
         return accuracy_items(predictions) if self.metadata.main_score == "accuracy" else unknown(predictions)
+
+    def ranking(self, predictions: pd.DataFrame) -> Tensor | None:
+        """The choices, which are translations of each other, by probability."""
+        return rankings(predictions["scores"])
 
 
 def choice_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,18 @@ def integers(values: Iterable[Any], where: str | Path) -> list[int]:
     return found
 
 
+def languages_at_hand(task: Task, split: str) -> str:
+    """A sentence with those languages of a split whose files are below ``data_dir``, if some are and some are not."""
+    there = []
+    for language in task.split_languages(split) if task.data_dir else ():
+        try:
+            task.load_split(task.test_split if split == "test" else split, language)
+        except MissingDataError:
+            continue
+        there.append(language)
+    return f" Data of these languages are there: --data.languages=[{','.join(there)}]" if there else ""
+
+
 def check_columns(table: datasets.Dataset, columns: Iterable[str], where: str) -> None:
     """Refuse a split that lacks a column, has no rows, or an id twice.
 
@@ -89,6 +102,18 @@ def check_columns(table: datasets.Dataset, columns: Iterable[str], where: str) -
         seen: set[Any] = set()
         row, twice = next((n, i) for n, i in enumerate(ids) if i in seen or seen.add(i))  # type: ignore[func-returns-value]
         raise DataError(f"{where}: the id {twice!r} occurs twice, in rows {ids.index(twice) + 1} and {row + 1}")
+
+
+def compare_size(task: Task, table: datasets.Dataset, split: str, language: str) -> None:
+    """Warn of files that hold another number of rows than was published; those of the hub are counted there."""
+    own = {"train": task.train_file, "validation": task.validation_file}.get(split)
+    published = task.sizes.get(split, len(table))
+    if task.data_dir and not own and language == task.metadata.source_language and len(table) != published:
+        warnings.warn(
+            f"task {task.name!r}, split {split!r}: {len(table):,} rows instead of the published {published:,}: "
+            "a part of the data, or another version",
+            stacklevel=3,
+        )
 
 
 def published_rows(task: Task, data: str, sizes: Mapping[str, int], split: str, language: str) -> int:

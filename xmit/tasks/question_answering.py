@@ -97,6 +97,11 @@ class QuestionAnsweringTask(Task):
         """The canonical columns."""
         return ("id", "question", "context", "answers")
 
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The question."""
+        return ("question",)
+
     def head_spec(self) -> HeadSpec:
         """Start and end scores for every token."""
         return HeadSpec("span")

@@ -40,7 +40,8 @@ class RankingTask(EmbeddingTask):
     scripts ask for lower-cased text with XLM-R; here text is as it is.
 
     Prediction rows have the ranking and the right candidates as JSON lists of ids. Consistency over languages is that
-    of finding a right candidate first, for the right ones need not be the same.
+    of finding a right candidate first, for the right ones need not be the same; RankC compares the 20 best, which all
+    languages choose from one pool.
 
     Args:
         max_query_length: The most tokens of a query; those of a candidate by default.
@@ -123,6 +124,11 @@ class RankingTask(EmbeddingTask):
     def columns(self) -> tuple[str, ...]:
         """The canonical columns."""
         return ("id", "query", "targets")
+
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The query."""
+        return ("query",)
 
     @property
     def candidates(self) -> datasets.Dataset:
@@ -243,13 +249,17 @@ class RankingTask(EmbeddingTask):
         )
 
     def evaluate(self, predictions: pd.DataFrame) -> list[Score]:
-        """The scores, and where the examples are parallel how alike the languages find a right candidate first."""
+        """The scores, and where the examples are parallel how alike the languages rank, and find a right one first."""
         scores = self.score(predictions)
         known = predictions[predictions["target"].notna()]
         if self.metadata.parallel and known["language"].nunique() > 1:
+            ranked = [json.loads(value) for value in known["prediction"]]
             first = [
-                "right" if json.loads(ranked)[0] in json.loads(right) else "wrong"
-                for ranked, right in zip(known["prediction"], known["target"], strict=True)
+                "right" if names[0] in json.loads(right) else "wrong"
+                for names, right in zip(ranked, known["target"], strict=True)
             ]
-            scores += consistency_scores(known.assign(prediction=first, target="right"), self.source_language)
+            numbers: dict[str, int] = {}
+            ranking = torch.tensor([[numbers.setdefault(name, len(numbers)) for name in names] for names in ranked])
+            found = known.assign(prediction=first, target="right")
+            scores += consistency_scores(found, self.source_language, ranking)
         return scores

@@ -106,6 +106,11 @@ class RetrievalTask(EmbeddingTask):
         """The canonical columns."""
         return ("id", "query", "candidate")
 
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The query."""
+        return ("query",)
+
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse an answer that is no row's id, or that two rows have."""
         answers = [a for a in table["answer"][:] if a is not None] if "answer" in table.column_names else []

@@ -10,6 +10,7 @@ import torch
 
 from xmit.metrics.accuracy import LanguageAccuracy
 from xmit.metrics.consistency import CrossLingualConsistency
+from xmit.metrics.ranking import TOP, rank_candidates
 from xmit.tasks.base import Score
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ MISSING = -100
 """The code of a target that is not there; such examples are not scored."""
 WHOLE: dict[str, Any] = {"sync_on_compute": False}
 """For metrics fed with a whole split: every process has all rows, so summing over processes would count them twice."""
+RANKED = 3
+"""From so many candidates on RankC says more than agreement: of two it is a line in it."""
 ALL = "all"
 """Stands for all languages in the language column of a result row."""
 
@@ -78,18 +81,44 @@ def f1_scores(predictions: pd.DataFrame, positive: str) -> list[Score]:
     return scores
 
 
-def consistency_scores(predictions: pd.DataFrame, pivot: str) -> list[Score]:
+def consistency_scores(predictions: pd.DataFrame, pivot: str, ranking: torch.Tensor | None = None) -> list[Score]:
     """Cross-lingual consistency of the predictions of parallel examples, as rows.
 
     Args:
         predictions: Rows with ``language``, ``id``, ``prediction`` and ``target``.
         pivot: The language that the others are compared with.
+        ranking: Each row's candidates, the same in all languages, best first, for RankC; see :func:`rankings`.
     """
     prediction, target = _codes(predictions["prediction"], predictions["target"])
     known = None if (target == MISSING).any() else target
     metric = CrossLingualConsistency(pivot=pivot, **WHOLE)
-    metric.update(prediction, list(predictions["id"]), list(predictions["language"]), known)
+    metric.update(prediction, list(predictions["id"]), list(predictions["language"]), known, ranking)
     return _consistency_rows(metric.compute(), pivot)
+
+
+def rankings(scores: pd.Series) -> torch.Tensor | None:
+    """The best candidates of each row by its scores, such as the probabilities of labels or of choices.
+
+    Args:
+        scores: For each row an array, a score for each candidate, or None.
+
+    Returns:
+        Numbers of candidates, best first, ``(rows, at most 64)``, filled up with -1: throughout where a row has fewer
+        than :data:`RANKED` candidates or a score is NaN. None where every row is so.
+    """
+    listed = [np.zeros(0) if own is None else np.asarray(own) for own in scores]
+    lengths = np.array([len(own) for own in listed])
+    width = int(lengths.max(initial=0))
+    if width < RANKED:
+        return None
+    table = np.full((len(listed), width), -np.inf)
+    table[np.arange(width) < lengths[:, None]] = np.concatenate(listed)
+    ranked = (lengths >= RANKED) & ~np.isnan(table).any(axis=1)
+    out = torch.full((len(listed), min(width, TOP)), -1, dtype=torch.int32)
+    rows = torch.from_numpy(np.flatnonzero(ranked))
+    if len(rows):
+        out[rows] = rank_candidates(torch.from_numpy(table)[rows], TOP)[0]
+    return out if len(rows) else None
 
 
 def value_consistency(predictions: pd.DataFrame, pivot: str) -> list[Score]:

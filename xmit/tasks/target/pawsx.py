@@ -35,6 +35,7 @@ class PAWSX(SequenceClassificationTask):
         sizes=ROWS,
     )
     label_names, text_columns = ("0", "1"), ("sentence1", "sentence2")
+    asked_options: ClassVar[str | tuple[str, ...]] = ("no paraphrase", "paraphrase")
 
     def __init__(self, keep_untranslated: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
