@@ -85,3 +85,9 @@ def test_clusters_follow_their_items():
     part = contribution(found)
     centred = values[0, 1:5] - values[0, 1:5].mean()
     assert sorted(part.residuals[0]) == pytest.approx(sorted([centred[0] / 4, centred[1:3].sum() / 4, centred[3] / 4]))
+
+
+def test_no_seed_in_common_gives_no_interval():
+    ours = ItemScores.from_frame(frame(np.eye(3), list("aab")))
+    other = ItemScores.from_frame(frame(np.eye(3), list("aab")).assign(seed=7).drop_duplicates("id"))
+    assert effect([contribution(pair_items("t", ours, other))]).kind == "none"

@@ -197,7 +197,9 @@ def contribution(paired: Paired, languages: Collection[str] | None = None) -> Co
         if paired.clusters is not None:
             # what is resampled is a cluster as a whole: its items' shares are added up before anything is squared
             names, of = np.unique(paired.clusters[used], return_inverse=True)
-            residuals = np.stack([np.bincount(of, own, len(names)) for own in residuals])
+            totals = np.zeros((len(names), len(residuals)))
+            np.add.at(totals, of, residuals.T)
+            residuals = totals.T
     return Contribution(paired.target, paired.seeds, means.sum(axis=1), residuals, len(chosen))
 
 
