@@ -35,7 +35,7 @@ def score(folder, name, damage=None, side="predictions", suffix=""):
         packed = file.with_name(file.name + ".gz")
         packed.unlink(missing_ok=True)
         if part == side and damage is not None:
-            data = damage(gzip.compress(data) if suffix else data)
+            data = damage(gzip.compress(data, mtime=0) if suffix else data)
             if suffix:
                 file.unlink(missing_ok=True)
                 file = packed
