@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -35,14 +37,23 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def quiet_libraries() -> None:
     """Keep off the terminal what libraries say beside a run: advertisements, deprecations, bars of a moment."""
-    import logging
-    import warnings
-
     import datasets
-    from transformers.utils import logging as transformers_logging
+    from transformers.utils.logging import disable_progress_bar
 
     datasets.disable_progress_bars()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`")
-    tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    tips.addFilter(lambda record: "Tip:" not in str(record.msg))
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tip)
+
+
+def quiet() -> None:
+    """Silence Lightning's remarks as well, which repeat for every cell of a study."""
+    quiet_libraries()
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def _no_tip(record: logging.LogRecord) -> bool:
+    return "Tip:" not in str(record.msg)

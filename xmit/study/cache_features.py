@@ -18,8 +18,8 @@ from rich.console import Console
 from xmit.data.image_spec import ImageSpec
 from xmit.data.survey import Survey
 from xmit.errors import ConfigError, DataError
+from xmit.progress import quiet
 from xmit.study.cell_cli import ConfigCheck, one_line_errors
-from xmit.study.executors import quiet
 from xmit.study.plan import load_plan
 from xmit.tasks.base import Task
 

@@ -28,8 +28,8 @@ def main(config: str, identity: str, parent: int) -> int:
                 return 1
     from xmit.errors import XmitError
     from xmit.interruption import Interrupted
+    from xmit.progress import quiet
     from xmit.study.cell_cli import run_cell
-    from xmit.study.executors import quiet
 
     quiet()
     try:

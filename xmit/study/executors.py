@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -217,16 +216,3 @@ def _run_apart(config: Path, identity: str) -> None:
             raise interruption.Interrupted(signalled)
         lines = (config.parent / "output.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise RuntimeError(f"{lines[-1].removeprefix('xmit: ') if lines else 'no message'} (all of it in output.txt)")
-
-
-def quiet() -> None:
-    """Silence Lightning's remarks, which repeat for every cell."""
-    import warnings
-
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")

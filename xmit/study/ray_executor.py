@@ -11,7 +11,8 @@ from typing import Any
 
 from xmit.errors import MissingDependencyError, StudyError, XmitError
 from xmit.interruption import Interrupted
-from xmit.study.executors import quiet, run_one
+from xmit.progress import quiet
+from xmit.study.executors import run_one
 from xmit.study.plan import Cell
 from xmit.study.progress import StudyProgress
 from xmit.study.remote import open_folder

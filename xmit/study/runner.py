@@ -15,8 +15,9 @@ from rich.console import Console
 from xmit.errors import StudyError
 from xmit.files import no_room
 from xmit.interruption import Interrupted, interruptible
+from xmit.progress import quiet
 from xmit.study.estimate import FLOPS, Durations, estimate, span
-from xmit.study.executors import clear_drafts, quiet, run_locally
+from xmit.study.executors import clear_drafts, run_locally
 from xmit.study.lock import locked
 from xmit.study.plan import Cell, Plan, load_plan
 from xmit.study.planfile import study_rows, write_plan

@@ -73,7 +73,7 @@ def languages_at_hand(task: Task, split: str) -> str:
     for language in task.split_languages(split) if task.data_dir else ():
         try:
             task.load_split(task.test_split if split == "test" else split, language)
-        except MissingDataError:
+        except DataError:  # absent or damaged
             continue
         there.append(language)
     return f" Data of these languages are there: --data.languages=[{','.join(there)}]" if there else ""
