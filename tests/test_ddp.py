@@ -82,6 +82,12 @@ def test_losses_and_metrics_are_those_of_one_process(one, tiny_encoder, tmp_path
     assert_equal(one, fit(tmp_path, settings(tiny_encoder, 2, tmp_path / "losses")), tiny_encoder)
 
 
+def test_micro_batches_of_two_processes_are_the_batches_of_one(one, tiny_encoder, tmp_path):
+    config = settings(tiny_encoder, 2, tmp_path / "losses")
+    config["data"]["init_args"]["train_tokens"] = 12
+    assert_equal(one, fit(tmp_path, config), tiny_encoder)
+
+
 def test_fsdp_starts_from_an_intermediate_and_leaves_a_whole_encoder(one, tiny_encoder, tmp_path):
     """``init_from``, training, clipping, scoring and ``encoder/`` with the weights in pieces."""
     config = settings(tiny_encoder, 2, tmp_path / "losses")

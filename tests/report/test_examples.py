@@ -84,6 +84,23 @@ def test_questions_and_options_are_shown():
     assert examples(lay_out(ranked), "en", ["1"])[0].answers == (Answer("s1", ("en", "sw"), True),)
 
 
+def test_found_items_are_shown_by_their_text():
+    rows = [
+        ("1", "de", "1", "1", "dog"),
+        ("1", "sw", "2", "1", None),
+        ("2", "de", "2", "2", "cat"),
+        ("2", "sw", "2", "2", None),
+    ]
+    table = pd.DataFrame(rows, columns=["id", "language", "prediction", "target", "text"]).assign(options=None)
+    (example,) = examples(lay_out(table), "de", ["1"])
+    assert example.question == Question("dog", "de")
+    assert example.expected == "dog"
+    assert example.answers == (Answer("dog", ("de",), True), Answer("cat", ("sw",), False))
+    # labels that look like ids are none
+    labels = table.assign(target=["2", "2", "1", "1"])
+    assert examples(lay_out(labels), "de", ["1"])[0].expected == "2"
+
+
 def test_texts_are_compared_by_their_scores():
     rows = [
         ("1", "en", "Cairo", '["Cairo", "al-Qahira"]', 1.0),

@@ -174,7 +174,13 @@ def test_rankings_are_of_rows_with_three_candidates_or_more():
     rows = pd.Series([[0.1, 0.7, 0.2], None, [0.5, 0.5], [0.2, 0.2, 0.1, 0.5], [0.1, np.nan, 0.9]])
     assert rankings(rows).tolist() == [[1, 2, 0, -1], [-1] * 4, [-1] * 4, [3, 0, 1, 2], [-1] * 4]
     assert rankings(rows[[1, 2]]) is None
-    assert rankings(rows[[1, 4]]) is None
+    # where there is no score at all, RankC is not absent but says why
+    assert rankings(rows[[1, 4]]).tolist() == [[-1] * 3] * 2
+    nothing = pd.DataFrame({"language": ["en", "de"], "id": "a", "prediction": 0, "target": 0, "scores": [[np.nan] * 3] * 2})
+    scored = {(s.language, s.metric): s for s in consistency_scores(nothing, "en", rankings(nothing["scores"]))}
+    rankc = scored["de", "consistency/rankc"]
+    assert np.isnan(rankc.value)
+    assert rankc.reason == "no item has scores in both 'en' and 'de'"
     many = np.random.default_rng(0).random((3, 200))
     np.testing.assert_array_equal(rankings(pd.Series(list(many))), np.argsort(-many, axis=1)[:, :64])
 

@@ -113,6 +113,45 @@ class EvaluationStream(Sampler[list[int]]):
         return len(self._mine())
 
 
+def cuts(tokens: npt.NDArray[np.int64], most: int) -> list[int]:
+    """Where a batch is to be cut so that no piece has more tokens than allowed; a single item always may.
+
+    Args:
+        tokens: Tokens of each item ``(n,)``.
+        most: The most tokens of a piece.
+
+    Returns:
+        The first item of each piece, and the end of the last.
+    """
+    places, room = [0], most
+    for item, size in enumerate(tokens.tolist()):
+        if size > room and item > places[-1]:
+            places.append(item)
+            room = most
+        room -= size
+    return [*places, len(tokens)]
+
+
+def lay_out(batch: dict[str, Any], n: int, batching: Batching, most: int | None) -> None:
+    """Say on the host how a training batch is computed on.
+
+    Args:
+        batch: The batch; a packed one's sides get ``lengths``, tokens of each sequence, and one with more than ``most``
+            tokens in all sides gets ``cuts``, see :func:`cuts`.
+        n: How many items it has.
+        batching: Whether padding is computed on.
+        most: The most tokens to compute on at once.
+    """
+    tokens = np.zeros(n, dtype=np.int64)
+    for side in batch.values():
+        if isinstance(side, dict) and "attention_mask" in side:
+            if batching == "packed":
+                side["lengths"] = side["attention_mask"].sum(1).tolist()
+            tokens += side.get("lengths", side["attention_mask"].shape[1])
+    if most and tokens.sum() > most:
+        batch["cuts"] = cuts(tokens, most)
+
+
 class BatchStream(Protocol):
     """The training batches of one task, epoch by epoch; on several processes each sees its share of every batch."""
 

@@ -161,7 +161,8 @@ class CrossLingualConsistency(Metric):
             columns[:, 1] = _labels(preds, "preds").to(device)
             if ranking is not None:
                 ranking = checked_ranking(ranking.to(device), len(ids))
-                columns[:, 3] = (ranking >= 0).sum(dim=1)
+                n = (ranking >= 0).sum(dim=1)
+                columns[:, 3] = n.where(n > 0, -1)  # none, though they were asked for, is not the same as none
                 ranking = ranking if full else ranking[:, : self.rankc_top]
         if ranking is not None:
             there = ranking >= 0

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
 
+IGNORED = -100
+"""The label of a token that no loss counts."""
+
+
 @dataclass
 class Encoded:
     """What the encoder gives for one side of a batch.
@@ -57,6 +61,8 @@ class Head(nn.Module, ABC):
 
     shares_words: ClassVar[bool] = False
     """Whether it computes with the encoder's word embeddings, so that every row of them gets a gradient."""
+    compares: ClassVar[bool] = False
+    """Whether the loss compares the items of a batch with each other, so that the batch cannot be cut."""
 
     def __init__(self, hidden_size: int, n_layers: int) -> None:
         super().__init__()
@@ -73,6 +79,10 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Outputs for a batch by name, with ``loss`` (a scalar) where the head can be trained."""
+
+    def terms(self, batch: dict[str, Any]) -> Tensor | int:
+        """Of how many terms the loss of a batch is the mean: by default one an item."""
+        return len(batch["item"])
 
 
 class ClassificationHead(Head):
@@ -122,6 +132,8 @@ class ContrastiveHead(Head):
         n_layers: Depth of the encoder.
         temperature: Where the learned temperature starts.
     """
+
+    compares = True
 
     def __init__(self, hidden_size: int, n_layers: int, temperature: float = 0.05) -> None:
         super().__init__(hidden_size, n_layers)
@@ -177,6 +189,8 @@ class DualHead(Head):
             the mean of all.
         scale: What cosines are multiplied with in the loss.
     """
+
+    compares = True
 
     def __init__(
         self,
@@ -238,8 +252,13 @@ class TokenHead(Head):
         logits = self.projection(self.dropout(encoded.hidden[:, encoded.n_visual :]))
         outputs = {"logits": logits}
         if "labels" in batch:
-            outputs["loss"] = F.cross_entropy(logits.float().flatten(0, 1), batch["labels"].flatten())
+            each = F.cross_entropy(logits.float().flatten(0, 1), batch["labels"].flatten(), reduction="sum")
+            outputs["loss"] = each / self.terms(batch).clamp(min=1)
         return outputs
+
+    def terms(self, batch: dict[str, Any]) -> Tensor:
+        """The tokens with a label."""
+        return (batch["labels"] != IGNORED).sum()
 
 
 class SpanHead(Head):

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from xmit.errors import EncoderError
 from xmit.modules.encoders import EMBEDDED
-from xmit.modules.heads import Encode, Head, initialise
+from xmit.modules.heads import IGNORED, Encode, Head, initialise
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
-IGNORED = -100
-"""The label of a token that is not predicted."""
 _PREFIX = "lm_head."
 _NAMES = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")
 
@@ -98,6 +96,10 @@ class MaskedLMHead(Head):
             outputs["right"] = none.index_add(0, row, (logits.argmax(-1) == labels).to(none.dtype)).long()
             outputs["nats"] = none.index_add(0, row, nats)
         return outputs
+
+    def terms(self, batch: dict[str, Any]) -> Tensor:
+        """The masked tokens."""
+        return (batch["labels"] != IGNORED).sum()
 
 
 def pretrained_head(source: str) -> dict[str, Tensor]:

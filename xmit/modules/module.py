@@ -23,6 +23,7 @@ from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_ini
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
+from xmit.modules.micro_batches import summed_loss
 from xmit.modules.optimizer import adamw
 from xmit.modules.scoring import prediction_rows, result_row, source_score
 from xmit.modules.vision import VisionConfig
@@ -146,6 +147,7 @@ class MultimodalModule(CompactModule):
         if specs != self._specs:
             self._build_heads(specs)
         if self.trainer.state.fn == TrainerFn.FITTING:
+            self._check_cuts()
             self._shrink_embedding()
         self.note_matrices()
 
@@ -176,6 +178,15 @@ class MultimodalModule(CompactModule):
             head.attach(self.text_encoder, self.encoder_source)
             self.heads[name] = head
         self._specs = dict(specs)
+
+    def _check_cuts(self) -> None:
+        """Refuse to cut batches where that would change the outcome."""
+        for name, task in self.tasks.items():
+            if task.train_tokens and (self.sharded or self.heads[name].compares):
+                why = "FSDP scatters gradients" if self.sharded else "its loss compares all items of a batch"
+                raise ConfigError(
+                    f"task {name!r}: data.train_tokens cuts batches, but {why}: leave it out and lower data.batch_size"
+                )
 
     # -- forward -------------------------------------------------------------------------------------------
 
@@ -227,7 +238,7 @@ class MultimodalModule(CompactModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss: Tensor = self(batch)["loss"]
+        loss: Tensor = summed_loss(self, batch) if "cuts" in batch else self(batch)["loss"]
         # summed on the device: looking at every loss would make the host wait for every update
         self._not_finite += ~torch.isfinite(loss.detach())
         # Lightning's log() costs as much as all else that it does in an update: call it only where it is written

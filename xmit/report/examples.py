@@ -90,6 +90,7 @@ class Answers:
         expected: The right answers, same shape; empty where they are not known.
         free_text: Whether answers are texts in their own language, which are alike where they are equally right.
         questions: By id what is asked, where that is known.
+        items: Whether an answer is the id of an item, as in retrieval.
     """
 
     ids: list[str]
@@ -100,6 +101,21 @@ class Answers:
     expected: NDArray[np.object_]
     free_text: bool
     questions: dict[str, Question]
+    items: bool
+
+    def shown(self, text: str, question: Question | None) -> str:
+        """An answer as people read it, and not too long.
+
+        That is the first of a ranking, the option that a number stands for, the text of the item that was found.
+        """
+        if text.startswith('["') and text.endswith("]"):
+            with contextlib.suppress(ValueError):
+                text = str(json.loads(text)[0])
+        if self.items and text in self.questions:
+            text = self.questions[text].text
+        elif question:
+            text = question.named(text)
+        return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def lay_out(predictions: pd.DataFrame) -> Answers:
@@ -142,6 +158,8 @@ def lay_out(predictions: pd.DataFrame) -> Answers:
         table(expected, "", object),
         free,
         _questions(predictions),
+        # a label may look like an id, but hardly like that of its own item
+        bool((predictions["target"].astype(str) == predictions["id"].astype(str)).mean() > HALF),
     )
 
 
@@ -217,7 +235,7 @@ def _example(answers: Answers, item: int, pivot: int) -> Example:
     for j in order:
         text = answers.prediction[item, j]
         if text is not None:
-            said = _shown(text, question)
+            said = answers.shown(text, question)
             given.setdefault((said, answers.right[item, j]), []).append(answers.languages[j])
     # NaN is unlike itself, so equal answers of unknown worth would stand apart
     merged: dict[tuple[str, bool | None], list[str]] = {}
@@ -229,7 +247,7 @@ def _example(answers: Answers, item: int, pivot: int) -> Example:
     same = int((_like(answers, pivot)[item] & present).sum()) - int(present[pivot])
     return Example(
         answers.ids[item],
-        _shown(answers.expected[item, pivot], question),
+        answers.shown(answers.expected[item, pivot], question),
         (*first, *rest),
         same,
         int(present.sum()) - int(present[pivot]),
@@ -265,12 +283,3 @@ def _golds(target: Any) -> tuple[list[str], bool]:
             return [text], False
         return [_text(k) for k in known] or [""], True
     return [text], False
-
-
-def _shown(text: str, question: Question | None) -> str:
-    """An answer as people read it: the first of a ranking, the option that a number stands for, and not too long."""
-    if text.startswith('["') and text.endswith("]"):
-        with contextlib.suppress(ValueError):
-            text = str(json.loads(text)[0])
-    text = question.named(text) if question else text
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches
+from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches, lay_out
 from xmit.data.sources import find_file, found_files
 from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDataError, XmitError
 from xmit.languages import LANGUAGES
@@ -51,6 +51,9 @@ class Task(TaskData):
             :class:`~xmit.data.batching.TrainingBatches`. All three give a batch the same loss.
         eval_tokens: The most tokens, padding included, of a batch that is scored; by default 16,384 on a GPU
             and 1,024 on the CPU, whose caches hold no more.
+        train_tokens: The most tokens of text, padding that is computed on included, that training computes on at
+            once; a batch with more is cut into micro-batches, whose gradients add up to the whole batch's. All at
+            once by default. Losses that compare the items of a batch with each other cannot be cut.
         train_examples: Train on this many examples, drawn once by the seed; all by default.
         validation_examples: Validate on this many examples, drawn once and alike for every seed; all by default.
         num_workers: Worker processes that build batches.
@@ -85,6 +88,7 @@ class Task(TaskData):
         max_length: int = 128,
         batching: Batching = "packed",
         eval_tokens: int | None = None,
+        train_tokens: int | None = None,
         train_examples: int | None = None,
         validation_examples: int | None = None,
         num_workers: int = 0,
@@ -104,6 +108,7 @@ class Task(TaskData):
         self.source_language = self.source_languages[0]
         self.batch_size, self.max_length, self.batching = batch_size, max_length, batching
         self.eval_tokens = eval_tokens or (16384 if torch.cuda.is_available() else 1024)
+        self.train_tokens = train_tokens
         self.train_examples, self.validation_examples = train_examples, validation_examples
         self.num_workers = num_workers
         self.test_split = test_split
@@ -345,12 +350,10 @@ class Task(TaskData):
         return batch
 
     def batch(self, split: str, items: Sequence[int]) -> Batch:
-        """Build the batch of some items of a split; a packed one says on the host how long its sequences are."""
+        """Build the batch of some items of a split, in training with what :func:`~xmit.data.batching.lay_out` adds."""
         batch = self.collate(self.examples(split), items)
-        if split == "train" and self.batching == "packed":
-            for side in batch.values():
-                if isinstance(side, dict) and "attention_mask" in side:
-                    side["lengths"] = side["attention_mask"].sum(1).tolist()
+        if split == "train":
+            lay_out(batch, len(items), self.batching, self.train_tokens)
         return batch
 
     def train_batches(self, drop_last: bool = False) -> BatchStream:

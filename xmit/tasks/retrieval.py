@@ -108,8 +108,8 @@ class RetrievalTask(EmbeddingTask):
 
     @property
     def asked_columns(self) -> tuple[str, ...]:
-        """The query."""
-        return ("query",)
+        """The candidate: in what language a query is, it asks for that text, and any answer is such a text."""
+        return ("candidate",)
 
     def check_rows(self, table: datasets.Dataset, where: str) -> None:
         """Refuse an answer that is no row's id, or that two rows have."""

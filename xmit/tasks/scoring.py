@@ -104,7 +104,7 @@ def rankings(scores: pd.Series) -> torch.Tensor | None:
 
     Returns:
         Numbers of candidates, best first, ``(rows, at most 64)``, filled up with -1: throughout where a row has fewer
-        than :data:`RANKED` candidates or a score is NaN. None where every row is so.
+        than :data:`RANKED` candidates or a score is NaN, which RankC gives as its reason. None where no row has so many.
     """
     listed = [np.zeros(0) if own is None else np.asarray(own) for own in scores]
     lengths = np.array([len(own) for own in listed])
@@ -118,7 +118,7 @@ def rankings(scores: pd.Series) -> torch.Tensor | None:
     rows = torch.from_numpy(np.flatnonzero(ranked))
     if len(rows):
         out[rows] = rank_candidates(torch.from_numpy(table)[rows], TOP)[0]
-    return out if len(rows) else None
+    return out
 
 
 def value_consistency(predictions: pd.DataFrame, pivot: str) -> list[Score]:

@@ -1,0 +1,70 @@
+"""Batches too large to compute on at once: cut into micro-batches whose gradients add up to the whole batch's."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from xmit.modules.module import MultimodalModule
+    from xmit.tasks.base import Batch
+
+
+def micro_batch(batch: Any, start: int, stop: int) -> Any:
+    """Some consecutive items of a batch, in all its sides."""
+    if isinstance(batch, dict):
+        return {name: micro_batch(part, start, stop) for name, part in batch.items() if name != "cuts"}
+    return batch[start:stop] if isinstance(batch, Tensor | list) else batch
+
+
+def summed_loss(module: MultimodalModule, batch: Batch) -> Tensor:
+    """The loss of a batch with ``cuts``, computed micro-batch by micro-batch.
+
+    Each micro-batch is done with, backward pass and all, before the next one begins; what is returned holds no graph but
+    the sum of their gradients, and hands it on in *its* backward pass. So Lightning, its schedules, checkpoints and DDP
+    see one batch and one loss.
+
+    Args:
+        module: The module, whose head knows of how many terms its loss is the mean.
+        batch: A batch with ``cuts``, the first item of each micro-batch and the end of the last.
+
+    Returns:
+        The scalar loss of the whole batch.
+    """
+    pieces = [micro_batch(batch, start, stop) for start, stop in pairwise(batch["cuts"])]
+    terms = [module.heads[batch["task"]].terms(piece) for piece in pieces]  # type: ignore[operator]
+    total = torch.as_tensor(sum(terms)).clamp(min=1)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    gradients: list[Tensor | None] = [None] * len(parameters)
+    losses = []
+    for piece, n in zip(pieces, terms, strict=True):
+        loss = module(piece)["loss"] * (n / total)
+        losses.append(loss.detach())
+        with torch.autocast(loss.device.type, enabled=False):
+            found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        torch.clear_autocast_cache()  # its copies of the weights belong to the graph that is gone
+        for place, gradient in enumerate(found):
+            known = gradients[place]
+            if gradient is not None:  # not in place: two parameters may have been given the same tensor
+                gradients[place] = gradient if known is None else known + gradient
+        del loss, found
+    used = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    summed: Tensor = _Known.apply(torch.stack(losses).sum(), [g for _, g in used], *(p for p, _ in used))
+    return summed
+
+
+class _Known(torch.autograd.Function):
+    """A loss whose gradients are known already."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, gradients: list[Tensor], *parameters: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None
+        return None, None, *(gradient * upstream for gradient in gradients)
