@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import torch
@@ -88,6 +89,16 @@ class Losses(Callback):
         self.folder.mkdir(exist_ok=True)
         with (self.folder / str(trainer.global_rank)).open("a") as file:
             file.write(json.dumps(outputs["loss"].item()) + "\n")
+
+
+class Started(Callback):
+    """Writes how much processor time the process has spent when its first update begins."""
+
+    def __init__(self, file: str) -> None:
+        self.file = Path(file)
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.file.write_text(str(time.process_time()))
 
 
 class CpuFSDP(FSDPStrategy):

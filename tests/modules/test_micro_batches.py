@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,9 @@ from small_trainer import trainer
 
 from xmit.data.batching import cuts, lay_out
 from xmit.errors import ConfigError
-from xmit.modules.module import MultimodalModule
 from xmit.modules.encoders import load_tokenizer
 from xmit.modules.micro_batches import summed_loss
+from xmit.modules.module import MultimodalModule
 from xmit.registry import get_task
 from xmit.tasks.base import HeadSpec
 
@@ -29,8 +31,8 @@ def test_cuts_are_greedy_and_lose_no_item():
         places = cuts(tokens, most)
         assert places[0] == 0
         assert places[-1] == len(tokens)
-        sums = [tokens[a:b].sum() for a, b in zip(places, places[1:], strict=False)]
-        assert all(own <= most or b - a == 1 for own, a, b in zip(sums, places, places[1:], strict=False))
+        sums = [tokens[a:b].sum() for a, b in pairwise(places)]
+        assert all(own <= most or b - a == 1 for own, (a, b) in zip(sums, pairwise(places), strict=True))
         # the next item would not have fitted
         assert all(own + tokens[b] > most for own, b in zip(sums, places[1:-1], strict=False))
 

@@ -176,7 +176,9 @@ def test_rankings_are_of_rows_with_three_candidates_or_more():
     assert rankings(rows[[1, 2]]) is None
     # where there is no score at all, RankC is not absent but says why
     assert rankings(rows[[1, 4]]).tolist() == [[-1] * 3] * 2
-    nothing = pd.DataFrame({"language": ["en", "de"], "id": "a", "prediction": 0, "target": 0, "scores": [[np.nan] * 3] * 2})
+    nothing = pd.DataFrame(
+        {"language": ["en", "de"], "id": "a", "prediction": 0, "target": 0, "scores": [[np.nan] * 3] * 2}
+    )
     scored = {(s.language, s.metric): s for s in consistency_scores(nothing, "en", rankings(nothing["scores"]))}
     rankc = scored["de", "consistency/rankc"]
     assert np.isnan(rankc.value)

@@ -80,7 +80,8 @@ class ItemTable:
         present: Where there is a prediction.
         target: Gold labels, where ``has_target``.
         has_target: Where there is a prediction with a gold label.
-        candidates: Number of scored candidates, 0 where only a label was given, -1 where a ranking was to be but has none.
+        candidates: Number of scored candidates, 0 where only a label was given, -1 where a ranking was to be given
+            but has none.
         kept: Number of ranks that were kept of them.
         row: Row of each cell in ``rank_start``, -1 where there is none.
         rank_start: Where each row's ranking begins in ``ranks``.

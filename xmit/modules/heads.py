@@ -258,7 +258,7 @@ class TokenHead(Head):
 
     def terms(self, batch: dict[str, Any]) -> Tensor:
         """The tokens with a label."""
-        return (batch["labels"] != IGNORED).sum()
+        return torch.count_nonzero(batch["labels"] != IGNORED)
 
 
 class SpanHead(Head):

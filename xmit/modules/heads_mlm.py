@@ -99,7 +99,7 @@ class MaskedLMHead(Head):
 
     def terms(self, batch: dict[str, Any]) -> Tensor:
         """The masked tokens."""
-        return (batch["labels"] != IGNORED).sum()
+        return torch.count_nonzero(batch["labels"] != IGNORED)
 
 
 def pretrained_head(source: str) -> dict[str, Tensor]:

@@ -23,9 +23,9 @@ def micro_batch(batch: Any, start: int, stop: int) -> Any:
 def summed_loss(module: MultimodalModule, batch: Batch) -> Tensor:
     """The loss of a batch with ``cuts``, computed micro-batch by micro-batch.
 
-    Each micro-batch is done with, backward pass and all, before the next one begins; what is returned holds no graph but
-    the sum of their gradients, and hands it on in *its* backward pass. So Lightning, its schedules, checkpoints and DDP
-    see one batch and one loss.
+    Each micro-batch is done with, backward pass and all, before the next one begins; what is returned holds no graph
+    but the sum of their gradients, and hands it on in *its* backward pass. So Lightning, its schedules, checkpoints and
+    DDP see one batch and one loss.
 
     Args:
         module: The module, whose head knows of how many terms its loss is the mean.

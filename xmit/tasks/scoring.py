@@ -104,7 +104,7 @@ def rankings(scores: pd.Series) -> torch.Tensor | None:
 
     Returns:
         Numbers of candidates, best first, ``(rows, at most 64)``, filled up with -1: throughout where a row has fewer
-        than :data:`RANKED` candidates or a score is NaN, which RankC gives as its reason. None where no row has so many.
+        than :data:`RANKED` candidates or a score is NaN, which RankC then says. None where no row has so many.
     """
     listed = [np.zeros(0) if own is None else np.asarray(own) for own in scores]
     lengths = np.array([len(own) for own in listed])
