@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from xmit.tasks.asked import asked
+from xmit.tasks.asked import asked, table_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +32,8 @@ def _clusters(task: Task, rows: pd.DataFrame, split: str) -> list[str] | None:
     """What each row's example shares with others that are no independent evidence beside it."""
     if task.cluster_column is None:
         return None
-    table = task.table(split)
-    keys = zip(table["language"][:], map(str, table["id"][:]), strict=True)
-    values = dict(zip(keys, map(str, table[task.cluster_column][:]), strict=True))
-    return [values[key] for key in zip(rows["language"], rows["id"], strict=True)]
+    values = task.table(split)[task.cluster_column][:]
+    return [str(values[place]) for place in table_rows(task, rows, split).values()]
 
 
 def result_row(task: Task, split: str, score: Score) -> dict[str, Any]:

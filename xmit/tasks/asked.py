@@ -30,16 +30,13 @@ def asked(task: Task, predictions: pd.DataFrame, split: str) -> dict[str, list[A
     found: dict[str, list[Any]] = {"text": [None] * len(predictions), "options": [None] * len(predictions)}
     if not task.asked_columns or not task.metadata.parallel or predictions["language"].nunique() < 2:
         return found
-    table = task.table(split)
-    known = zip(table["language"][:], map(str, table["id"][:]), strict=True)
-    places = {key: n for n, key in enumerate(known)}
-    keys = list(zip(predictions["language"], predictions["id"], strict=True))
+    places = table_rows(task, predictions, split)
+    ids, languages = predictions["id"].to_list(), predictions["language"].to_list()
     chosen: dict[str, int] = {}
-    for row in sorted(range(len(keys)), key=lambda row: keys[row][0] != task.source_language):
-        if keys[row] in places:
-            chosen.setdefault(keys[row][1], row)
+    for row in sorted(places, key=lambda row: languages[row] != task.source_language):
+        chosen.setdefault(ids[row], row)
     rows = list(chosen.values())
-    part = table.select([places[keys[row]] for row in rows])
+    part = task.table(split).select([places[row] for row in rows])
     texts = [[cut(text, LONGEST // len(task.asked_columns)) for text in part[name][:]] for name in task.asked_columns]
     options = task.asked_options
     choices = part[options][:] if isinstance(options, str) else [options] * len(rows)
@@ -47,6 +44,15 @@ def asked(task: Task, predictions: pd.DataFrame, split: str) -> dict[str, list[A
         found["text"][row] = "\n".join(filter(None, lines))
         found["options"][row] = [cut(text, OPTION) for text in own] or None
     return found
+
+
+def table_rows(task: Task, predictions: pd.DataFrame, split: str) -> dict[int, int]:
+    """Which row of a split's table each prediction row is of, where there is one."""
+    table = task.table(split)
+    known = zip(table["language"][:], map(str, table["id"][:]), strict=True)
+    places = {key: n for n, key in enumerate(known)}
+    keys = zip(predictions["language"], predictions["id"], strict=True)
+    return {row: places[key] for row, key in enumerate(keys) if key in places}
 
 
 def cut(text: str, longest: int) -> str:
