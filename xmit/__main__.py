@@ -188,7 +188,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--address", metavar="HOST:PORT", help="ray: the running cluster to use ('auto': this machine's)"
     )
     study.add_argument("--dry-run", action="store_true", help="print the cells and run nothing")
-    study.add_argument("--only", metavar="PART", help="only cells whose name contains PART, and what they start from")
+    study.add_argument(
+        "--only",
+        metavar="PART",
+        help="only the cell called PART, or those whose name contains it, and what they start from",
+    )
     study.add_argument("--limit", type=int, metavar="N", help="at most N cells")
     report = add("report", "write the report again from result rows", _report)
     report.add_argument("folder", metavar="DIR", help="the study's folder or URL")

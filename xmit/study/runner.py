@@ -41,7 +41,7 @@ def run_study(
         config: The study file.
         output: The study's folder, by default ``runs/<name>``; or a URL, see :mod:`~xmit.study.remote`.
         dry_run: Only print the plan.
-        only: Only cells whose name contains this.
+        only: Only the cell of this name, or if there is none those whose name contains it.
         limit: At most so many cells.
         executor: ``local``, one cell after another here, or ``ray``.
         address: Of a running Ray cluster; by default one is started here, or that of ``$RAY_ADDRESS`` is taken.
@@ -137,7 +137,8 @@ def select(plan: Plan, open_cells: list[Cell], only: str | None, limit: int | No
     Raises:
         StudyError: If no cell's name contains ``only``.
     """
-    asked = [cell for cell in plan.cells if only is None or only in cell.name]
+    named = [cell for cell in plan.cells if cell.name == only]
+    asked = named or [cell for cell in plan.cells if only is None or only in cell.name]
     if not asked:
         raise StudyError(f"no cell's name contains {only!r}; --dry-run lists them")
     wanted = {cell.name for cell in asked} | {cell.depends for cell in asked if cell.depends}
