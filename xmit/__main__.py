@@ -153,7 +153,7 @@ def _part(text: str) -> tuple[int, int]:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 or more")
     return int(text)
 
 
@@ -193,7 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="only the cell called PART, or those whose name contains it, and what they start from",
     )
-    study.add_argument("--limit", type=int, metavar="N", help="at most N cells")
+    study.add_argument("--limit", type=_count, metavar="N", help="at most N cells")
     report = add("report", "write the report again from result rows", _report)
     report.add_argument("folder", metavar="DIR", help="the study's folder or URL")
     report.add_argument("--format", choices=("html", "latex", "markdown", "csv"), default="html")

@@ -220,9 +220,6 @@ class XmitCLI(LightningCLI):
         with interruption.interruptible():
             try:
                 super()._run_subcommand(subcommand)
-                for logger in self.trainer.loggers:
-                    # W&B would log the next cell of this process into the same run
-                    getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
             except interruption.Interrupted as error:
                 error.hint = "nothing was saved yet; the same command begins again"
                 if self.last is not None and self.last.saved:
@@ -233,6 +230,10 @@ class XmitCLI(LightningCLI):
                 elif (best := self.folder / "checkpoints" / BEST).is_file():
                     error.hint = f"the best weights so far are in {best}, which test takes with --ckpt_path"
                 raise
+            finally:
+                for logger in self.trainer.loggers:
+                    # W&B would log the next cell of this process into the same run; one that never began stays so
+                    getattr(getattr(logger, "_experiment", None), "finish", lambda: None)()
 
     def fit(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""

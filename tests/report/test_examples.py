@@ -54,8 +54,8 @@ def test_worst_items(answers):
 def test_examples_group_the_languages_by_answer(answers):
     found = examples(answers, "en", ["2", "4", "not there"])
     assert found == [
-        Example("2", "no", (Answer("no", ("en",), True), Answer("yes", ("sw", "de"), False)), 0, 2),
-        Example("4", "no", (Answer("no", ("en", "de"), True), Answer("maybe", ("sw",), False)), 1, 2),
+        Example("2", "no", "en", (Answer("no", ("en",), True), Answer("yes", ("sw", "de"), False)), 0, 2),
+        Example("4", "no", "en", (Answer("no", ("en", "de"), True), Answer("maybe", ("sw",), False)), 1, 2),
     ]
     unknown = examples(lay_out(frame({k: (None, v[1]) for k, v in LABELS.items()})), "en", ["2"])[0]
     assert (unknown.expected, unknown.answers[0].right) == ("", None)
@@ -93,7 +93,8 @@ def test_found_items_are_shown_by_their_text():
     ]
     table = pd.DataFrame(rows, columns=["id", "language", "prediction", "target", "text"]).assign(options=None)
     (example,) = examples(lay_out(table), "de", ["1"])
-    assert example.question == Question("dog", "de")
+    assert example.question == Question("dog", "")
+    assert example.expected_in == ""
     assert example.expected == "dog"
     assert example.answers == (Answer("dog", ("de",), True), Answer("cat", ("sw",), False))
     # labels that look like ids are none

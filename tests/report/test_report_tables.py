@@ -12,6 +12,7 @@ from xmit.report import (
     effect_table,
     group_table,
     intermediate_table,
+    language_effects,
     language_table,
     missing_cells,
     primary_table,
@@ -235,7 +236,39 @@ def test_encoders_are_never_mixed(rows):
     assert len(table) == 2 * len(TARGETS) * len(INTERMEDIATES)
     halves = table.set_index(["encoder", "target", "intermediate"])["mean"]
     np.testing.assert_allclose(halves["xlmr"], halves["embedded:e5-small"] / 2)
-    assert "none · xlmr" in language_table(pd.concat([rows, other]), "geo").columns
+    both = pd.concat([rows, other], ignore_index=True)
+    assert "none · xlmr" in language_table(both, "geo").columns
+    over_all = language_effects(both, effect_table(both)).set_index("language")
+    np.testing.assert_allclose(over_all["none · xlmr"], over_all["none · embedded:e5-small"] / 2)
+
+
+def test_what_one_encoder_lacks_is_not_lacking_of_another(rows):
+    other = rows.assign(encoder="xlmr", value=rows["value"] / 2)
+    both = pd.concat([rows, other[other["target"] != "geo"]], ignore_index=True)
+    lost = {"intermediate": "none", "seed": 7, "reason": "killed", "encoder": "xlmr"}
+    listed = [{**lost, "target": target} for target in TARGETS]
+    keys = ["encoder", "target", "intermediate"]
+    table = summary_table(both, missing=listed).set_index(keys).sort_index()
+    alone = summary_table(both).set_index(keys).sort_index().loc["embedded:e5-small"]
+    pd.testing.assert_frame_equal(table.loc["embedded:e5-small"], alone)
+    assert table.loc[("xlmr", "lookup", "none"), "missing_seeds"] == "1, 7"
+    # a target that this encoder has no row of is there, with the metric that it has elsewhere
+    assert "killed" in table.loc[("xlmr", "geo", "none"), "note"]
+    assert table.loc[("xlmr", "geo", "none"), "metric"] == "accuracy"
+
+
+def test_no_language_that_was_trained_on_is_transfer(rows):
+    several = {"source_language": {"geo": "en+sw"}}
+    table = summary_table(rows, **several).set_index(["target", "intermediate"])
+    languages = language_table(rows, "geo", **several).set_index("language")
+    assert languages.index[languages["is_source"]].tolist() == ["sw", "en"]
+    level = languages["none"]
+    assert table.loc[("geo", "none"), "zero_shot_mean"] == pytest.approx(level.drop(["en", "sw"]).mean())
+    assert table.loc[("geo", "none"), "source_score"] == pytest.approx(level[["en", "sw"]].mean())
+    key = ["scope", "target", "group", "intermediate"]
+    found, one = (effect_table(rows, **o).set_index(key)["n_pairs"] for o in (several, {}))
+    low = ("target low-resource", "geo")
+    assert (found.loc[low] == one.loc[low] - 1).all()
 
 
 def test_a_language_that_xmit_does_not_know_is_shown_and_in_no_group(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 
 import fsspec
@@ -41,14 +42,14 @@ def machine(tmp_path, monkeypatch):
     return at
 
 
-def finish(folder, value=0.5, encoder=b""):
+def finish(folder, value=0.5, encoder=b"", identity="id"):
     """What a finished cell leaves."""
     row = dict.fromkeys(COLUMNS, "") | {"cell": folder.name, "seed": 0, "is_main": True, "value": value, "n": 1}
     if encoder:
         (folder / "encoder").mkdir(parents=True)
         (folder / "encoder" / "model.safetensors").write_bytes(encoder)
     write_results(folder, pd.DataFrame([row]), None)
-    mark_done(folder, "id", {"value": value})
+    mark_done(folder, identity, {"value": value})
 
 
 def test_a_path_is_a_path(tmp_path):
@@ -100,11 +101,13 @@ def test_what_changes_or_goes_there_changes_or_goes_here(url, machine):
     fs.rm("/bucket/studies/s/y-s0", recursive=True)
     there.fetch()
     assert load_results(there.folder)["value"].tolist() == [0.75]
-    there.send_finished(["x-s0", "y-s0"])  # a copy is not sent back as if it had run here
+    there.send_finished({"x-s0": "id", "y-s0": "id"})  # a copy is not sent back as if it had run here
     assert not fs.exists("/bucket/studies/s/y-s0")
     (here.folder / "z-s0").mkdir()
     finish(here.folder / "z-s0")
-    here.send_finished(["x-s0", "z-s0"])
+    here.send_finished({"x-s0": "id", "z-s0": "other"})
+    assert not fs.exists(f"/bucket/studies/s/z-s0/{DONE}")
+    here.send_finished({"x-s0": "id", "z-s0": "id"})
     assert fs.exists(f"/bucket/studies/s/z-s0/{DONE}")
 
 
@@ -121,6 +124,58 @@ def test_a_cell_that_stopped_here_goes_on_elsewhere(url, machine):
     assert not (there.folder / "x-s0").exists()
     there.fetch_for("x-s0", None)
     assert sorted(p.name for p in (there.folder / "x-s0").rglob("*")) == ["checkpoints", "last.ckpt", "started.json"]
+
+
+def test_a_cell_that_comes_back_goes_on_from_where_it_was_last(url, machine):
+    here, there = machine("a", url), machine("b", url)
+    for remote, state in ((here, b"100"), (there, b"500")):
+        remote.fetch_for("x-s0", None)
+        (remote.folder / "x-s0" / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (remote.folder / "x-s0" / "started.json").write_text("{}")
+        (remote.folder / "x-s0" / "checkpoints" / "last.ckpt").write_bytes(state)
+        remote.send("x-s0")
+    here.fetch_for("x-s0", None)
+    assert (here.folder / "x-s0" / "checkpoints" / "last.ckpt").read_bytes() == b"500"
+
+
+def test_a_target_starts_from_the_weights_of_the_last_run_of_its_intermediate(url, machine):
+    here, there = machine("a", url), machine("b", url)
+    finish(here.folder / "mnli-s0", encoder=b"old")
+    here.send("mnli-s0")
+    weights = there.folder / "mnli-s0" / "encoder" / "model.safetensors"
+    there.fetch_for("mnli--xnli-s0", "mnli-s0")
+    assert weights.read_bytes() == b"old"
+    finish(here.folder / "again", encoder=b"new", identity="changed")
+    shutil.rmtree(here.folder / "mnli-s0")
+    (here.folder / "again").rename(here.folder / "mnli-s0")
+    here.send("mnli-s0")
+    there.fetch_for("mnli--xnli-s0", "mnli-s0")
+    assert weights.read_bytes() == b"new"
+
+
+def test_an_outdated_run_there_does_not_touch_what_is_new_here(url, machine):
+    """A changed cell is under way here, or finished and not yet copied, while the URL has its run of before."""
+    here = machine("a", url)
+    for name in ("x-s0", "y-s0"):
+        finish(here.folder / name, 0.25)
+        here.send(name)
+        shutil.rmtree(here.folder / name)
+    (here.folder / "x-s0" / "checkpoints").mkdir(parents=True)
+    (here.folder / "x-s0" / "checkpoints" / "last.ckpt").write_bytes(b"state")
+    finish(here.folder / "y-s0", 0.75, identity="changed")
+    plan = {"x-s0": "changed", "y-s0": "changed"}
+    cells = [{"name": name, "identity": identity} for name, identity in plan.items()]
+    (here.folder / "plan.json").write_text(json.dumps({"cells": cells}))
+    here.send()
+    for cells in (plan, None):  # None: as a report or a notebook would beside the study
+        here.fetch(cells)
+        assert (here.folder / "x-s0" / "checkpoints" / "last.ckpt").is_file()
+        assert done_facts(here.folder / "y-s0", "changed")
+    here.send_finished(plan)
+    there = machine("b", url)
+    there.fetch(plan)
+    assert done_facts(there.folder / "y-s0", "changed")
+    assert not (there.folder / "x-s0").exists()
 
 
 def test_one_study_at_a_url(url, machine):

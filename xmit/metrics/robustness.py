@@ -37,7 +37,7 @@ class LanguageInfo(Protocol):
 
 def robustness_summary(
     values: Mapping[str, float],
-    source_language: str = "en",
+    source_language: str | Collection[str] = "en",
     low_resource: Collection[int] = (0, 1, 2),
     baseline: Mapping[str, float] | None = None,
     lookup: Callable[[str], LanguageInfo] = get_language,
@@ -46,7 +46,7 @@ def robustness_summary(
 
     Args:
         values: ``{language: score}``, higher is better, in any unit; a NaN score is left out and named.
-        source_language: The language that was trained on. Only ``mean``, ``worst``, ``sd`` and ``range``
+        source_language: The language that was trained on, or several. Only ``mean``, ``worst``, ``sd`` and ``range``
             include it: all other means are over zero-shot languages.
         low_resource: Resource classes (Joshi et al. 2020) that count as low-resource.
         baseline: Scores of a baseline system by language, for ``delta``.
@@ -58,7 +58,7 @@ def robustness_summary(
         - ``mean``, ``zero_shot_mean``, ``low_resource_mean``: unweighted means over languages;
         - ``worst``, ``worst_language``: the lowest score and its language (``None`` without scores);
         - ``sd``, ``range``: sample standard deviation over languages; highest minus lowest score;
-        - ``transfer_gap``: source language minus ``zero_shot_mean``;
+        - ``transfer_gap``: source language, or the mean of several, minus ``zero_shot_mean``;
         - ``n``: number of languages behind ``mean``, ``zero_shot_mean`` and ``low_resource_mean``, by the
           same keys;
         - ``groups``: ``{"resource_class" | "script" | "family" | "pretraining" | "writing": {group: {"mean",
@@ -87,12 +87,13 @@ def robustness_summary(
     strange = set(low_resource) - set(CLASSES)
     if strange:
         raise MetricError(f"resource classes run from 0 to 5, got {sorted(strange)}")
-    summary = _summarise(values, source_language, low_resource, lookup)
+    sources = [source_language] if isinstance(source_language, str) else list(source_language)
+    summary = _summarise(values, sources, low_resource, lookup)
     if baseline is not None:
         # languages that only one side has cannot be compared, whatever else is NaN
         both = [code for code in values if code in baseline]
         difference = {code: values[code] - baseline[code] for code in both}
-        delta = _summarise(difference, source_language, low_resource, lookup)
+        delta = _summarise(difference, sources, low_resource, lookup)
         delta["left_out"] |= {c: "the baseline has no score" for c in values if c not in baseline}
         delta["left_out"] |= {c: "only the baseline has a score" for c in baseline if c not in values}
         kept = [code for code, value in difference.items() if math.isfinite(value)]
@@ -107,12 +108,13 @@ def robustness_summary(
 
 def _summarise(
     values: Mapping[str, float],
-    source: str,
+    sources: list[str],
     low_resource: Collection[int],
     lookup: Callable[[str], LanguageInfo],
 ) -> dict[str, Any]:
     scores = {code: float(value) for code, value in values.items() if math.isfinite(value)}
-    zero_shot = {code: value for code, value in scores.items() if code != source}
+    zero_shot = {code: value for code, value in scores.items() if code not in sources}
+    source_scores, source = [scores[code] for code in sources if code in scores], ", ".join(sources)
     info = {code: lookup(code) for code in zero_shot}
     low = [value for code, value in zero_shot.items() if info[code].resource_class in low_resource]
     spread = np.array(list(scores.values()))
@@ -126,7 +128,7 @@ def _summarise(
         "worst_language": worst,
         "sd": float(spread.std(ddof=1)) if len(spread) > 1 else NAN,
         "range": float(np.ptp(spread)) if len(spread) else NAN,
-        "transfer_gap": scores.get(source, NAN) - _mean(zero_shot.values()),
+        "transfer_gap": _mean(source_scores) - _mean(zero_shot.values()),
         "n": {"mean": len(scores), "zero_shot_mean": len(zero_shot), "low_resource_mean": len(low)},
         "groups": _groups(zero_shot, info, reasons),
         "left_out": {code: "the score is not a number" for code in values if code not in scores},
@@ -141,7 +143,7 @@ def _summarise(
         "worst": nothing,
         "sd": "fewer than two languages have a score",
         "range": nothing,
-        "transfer_gap": no_zero_shot if source in scores else f"the source language {source!r} has no score",
+        "transfer_gap": no_zero_shot if source_scores else f"the source language {source!r} has no score",
     }
     reasons |= {key: reason for key, reason in why.items() if math.isnan(result[key])}
     return result

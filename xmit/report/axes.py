@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xmit.report.rows import NAN, SourceLanguage, checked, main_scores, source_of
+from xmit.report.rows import NAN, SourceLanguage, checked, is_transfer, main_scores
 
 Axes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """``{"intermediates" | "targets": {name: {"task", "source_language", "train_examples"}}}``; None where unknown."""
@@ -65,7 +65,7 @@ def source_table(rows: pd.DataFrame, axes: Axes, *, source_language: SourceLangu
             sources = {str(named[n]["source_language"]) for n in named}
             apart = {code for source in sources for code in source.split("+")}
             part = part[~part["language"].isin(apart) & part["value"].notna()]
-            part = part[part["language"] != part["target"].map(lambda t: source_of(source_language, t))]
+            part = part[is_transfer(part, source_language)]
             # what is the same in all: of targets only the languages, of intermediates the target, too
             key = [
                 "study",
@@ -160,7 +160,7 @@ def size_curves(rows: pd.DataFrame, axes: Axes, *, source_language: SourceLangua
         source_language: The language that each target was trained on; it is not averaged.
     """
     scores = main_scores(checked(rows))
-    scores = scores[scores["language"] != scores["target"].map(lambda t: source_of(source_language, t))]
+    scores = scores[is_transfer(scores, source_language)]
     curves = []
     for task, named in _same_task(axes.get("intermediates", {}), "train_examples", "source_language"):
         size_of = {name: int(entry["train_examples"]) for name, entry in named.items()}

@@ -32,6 +32,7 @@ from xmit.report.rows import (
     main_scores,
     pretraining_size,
     source_of,
+    trained_on,
     untrained,
 )
 
@@ -158,8 +159,9 @@ class _Found:
         target = unit[3]
         if not len(paired.languages) or np.isnan(paired.means).all():
             self.absent.append(target)
+        own = trained_on(source)
         for group in _groups(codes):
-            chosen = [c for c in paired.languages if (c != source or group.scope == ALL) and group.has(c)]
+            chosen = [c for c in paired.languages if (c not in own or group.scope == ALL) and group.has(c)]
             part = contribution(paired, chosen)
             self.pooled.setdefault((group.scope, group.name), []).append(part)
             if group.scope in WITHIN and (group.scope != "language" or part.n_pairs):
@@ -238,7 +240,7 @@ def _slopes(paired: list[tuple[Paired, str]]) -> Contribution:
             if not len(p.languages):
                 continue
             for code, value in zip(p.languages, p.means[p.seeds.index(seed)], strict=True):
-                if code != source and pretraining_size(code) is not None and not math.isnan(value):
+                if code not in trained_on(source) and pretraining_size(code) is not None and not math.isnan(value):
                     by_language.setdefault(code, []).append(float(value))
         x = np.log10([float(pretraining_size(code) or NAN) for code in by_language])
         y = np.array([np.mean(v) for v in by_language.values()])

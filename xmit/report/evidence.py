@@ -17,6 +17,7 @@ from xmit.report.rows import (
     over_seeds,
     source_of,
     summarise,
+    trained_on,
 )
 
 WITH_SOURCE = ("agreement", "rankc", "correct_given_pivot")
@@ -64,7 +65,7 @@ def consistency_table(
         key = tuple(cell[k] for k in (*unit, "intermediate"))
         found = parts.get(key, chosen.iloc[:0])
         source = source_of(source_language, str(cell["target"]))
-        per_language = found[~found["language"].isin([ALL, source])]
+        per_language = found[~found["language"].isin([ALL, *trained_on(source)])]
         overall = found[found["language"] == ALL]
         undefined = found[found["value"].isna()]
         why = [

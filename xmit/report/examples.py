@@ -42,7 +42,7 @@ class Question:
 
     Args:
         text: Its texts, one a line; long ones lack their middle.
-        language: The language they are in.
+        language: The language they are in; empty where that is not known.
         options: What numbers as answers stand for; empty where answers are no numbers.
     """
 
@@ -62,15 +62,18 @@ class Example:
 
     Args:
         id: The item's id, the same in all languages.
-        expected: The right answer in the source language; empty where it is not known.
-        answers: The answers, that of the source language first, then by number of languages.
-        same: How many languages beside the source agree with it.
-        others: How many languages beside the source have the item.
+        expected: The right answer in the pivot, that is the source language, or where that has no predictions the
+            language with the most items; empty where it is not known.
+        expected_in: The language of that answer; empty where it is not known.
+        answers: The answers, that of the pivot first, then by number of languages.
+        same: How many languages beside the pivot agree with it.
+        others: How many languages beside the pivot have the item.
         question: What is asked; None where the prediction rows do not say.
     """
 
     id: str
     expected: str
+    expected_in: str
     answers: tuple[Answer, ...]
     same: int
     others: int
@@ -148,6 +151,8 @@ def lay_out(predictions: pd.DataFrame) -> Answers:
         out[row, column] = values
         return out
 
+    # a label may look like an id, but hardly like that of its own item
+    items = bool((predictions["target"].astype(str) == predictions["id"].astype(str)).mean() > HALF)
     expected = np.array([(known or [""])[0] for known, _ in golds], dtype=object)
     return Answers(
         ids,
@@ -157,18 +162,18 @@ def lay_out(predictions: pd.DataFrame) -> Answers:
         table(unit, np.nan, float),
         table(expected, "", object),
         free,
-        _questions(predictions),
-        # a label may look like an id, but hardly like that of its own item
-        bool((predictions["target"].astype(str) == predictions["id"].astype(str)).mean() > HALF),
+        _questions(predictions, items),
+        items,
     )
 
 
-def _questions(predictions: pd.DataFrame) -> dict[str, Question]:
+def _questions(predictions: pd.DataFrame, items: bool) -> dict[str, Question]:
     if "text" not in predictions:  # rows of an earlier version
         return {}
     asked = predictions[predictions["text"].notna()]
     return {
-        str(key): Question(text, language, () if options is None else tuple(options))
+        # what is found is in the language of the pool, whichever that is
+        str(key): Question(text, "" if items else language, () if options is None else tuple(options))
         for key, text, language, options in zip(*(asked[n] for n in ("id", "text", "language", "options")), strict=True)
     }
 
@@ -248,6 +253,7 @@ def _example(answers: Answers, item: int, pivot: int) -> Example:
     return Example(
         answers.ids[item],
         answers.shown(answers.expected[item, pivot], question),
+        "" if answers.items else answers.languages[pivot],
         (*first, *rest),
         same,
         int(present.sum()) - int(present[pivot]),

@@ -14,8 +14,10 @@ from xmit.report.rows import (
     by_resources,
     checked,
     grid,
+    is_transfer,
     main_scores,
     source_of,
+    trained_on,
 )
 from xmit.report.tables import DELTA, about_language, column_name
 
@@ -33,22 +35,23 @@ def language_effects(
 
     Returns:
         One row a language, the poorest in resources first: the columns that describe it, ``none`` (the baseline's
-        score, mean over targets), and for every intermediate ``Δ name`` with ``_low``, ``_high`` and ``_kind``.
+        score, mean over targets; of several encoders or studies one each), and for every intermediate ``Δ name`` with
+        ``_low``, ``_high`` and ``_kind``.
     """
     scores = main_scores(checked(rows))
     base = scores[scores["intermediate"] == BASELINE]
-    own = base["target"].map(lambda target: source_of(source_language, target))
     # a target's source language is no transfer, so its score is left out where other targets have the language
-    transfer = base[base["language"] != own]
-    level = base.groupby("language")["value"].mean().to_dict() | transfer.groupby("language")["value"].mean().to_dict()
-    sources = set(own)
+    transfer = base[is_transfer(base, source_language)]
     names = _names(scores, missing)
+    level = _level(base, ["language"], names) | _level(transfer, ["language"], names)
+    sources = {code for target in base["target"].unique() for code in trained_on(source_of(source_language, target))}
     known = _deltas(found[found["scope"] == "language"], ["group"], names)
     table = []
     for language in by_resources(scores["language"]):
         code = language.code
-        about = about_language(language) | {"is_source": code in sources, BASELINE: level.get(code, NAN)}
-        table.append(about | known.get((code,), {}) | {"note": ""})
+        about = about_language(language) | {"is_source": code in sources}
+        lines = {column: level.get((code, column), NAN) for column in names.baselines}
+        table.append(about | lines | known.get((code,), {}) | {"note": ""})
     return _whole(table, names)
 
 
@@ -65,8 +68,8 @@ def target_language_effects(
     """
     scores = main_scores(checked(rows))
     base = scores[scores["intermediate"] == BASELINE]
-    level = base.groupby(["target", "language"])["value"].mean().to_dict()
     names = _names(scores, missing)
+    level = _level(base, ["target", "language"], names)
     known = _deltas(found[found["scope"] == "target language"], ["target", "group"], names)
     languages = {str(target): set(part) for target, part in scores.groupby("target", sort=False)["language"]}
     lost = (
@@ -79,25 +82,42 @@ def target_language_effects(
     for language in by_resources(scores["language"]):
         for target in (t for t, codes in languages.items() if language.code in codes):
             key = target, language.code
-            about = about_language(language) | {"is_source": language.code == source_of(source_language, target)}
-            line = about | {"target": target, BASELINE: level.get(key, NAN)} | known.get(key, {})
-            table.append(line | {"note": (why[key] or "no score") if key in why else ""})
+            own = trained_on(source_of(source_language, target))
+            about = about_language(language) | {"is_source": language.code in own}
+            line = about | {"target": target} | {c: level.get((*key, c), NAN) for c in names.baselines}
+            table.append(line | known.get(key, {}) | {"note": (why[key] or "no score") if key in why else ""})
     return _whole(table, names)
 
 
-def _names(scores: pd.DataFrame, missing: Missing) -> dict[tuple[str, ...], str]:
+class _Names(dict[tuple[str, ...], str]):
     """By study, encoder and intermediate the name of its column."""
+
+    @property
+    def baselines(self) -> list[str]:
+        """The columns of the baselines."""
+        return [name for key, name in self.items() if key[-1] == BASELINE]
+
+    @property
+    def others(self) -> list[str]:
+        """The columns of everything else."""
+        return [name for key, name in self.items() if key[-1] != BASELINE]
+
+
+def _names(scores: pd.DataFrame, missing: Missing) -> _Names:
     cells = grid(scores, missing)
-    cells = cells[cells["intermediate"] != BASELINE]
-    return {
-        (cell["study"], cell["encoder"], cell["intermediate"]): column_name(cell, cells)
+    return _Names(
+        ((cell["study"], cell["encoder"], cell["intermediate"]), column_name(cell, cells))
         for cell in cells.drop_duplicates(["study", "encoder", "intermediate"]).to_dict("records")
-    }
+    )
 
 
-def _deltas(
-    found: pd.DataFrame, keys: list[str], names: dict[tuple[str, ...], str]
-) -> dict[tuple[str, ...], dict[str, Any]]:
+def _level(base: pd.DataFrame, keys: list[str], names: _Names) -> dict[tuple[str, ...], float]:
+    """The mean baseline by keys and the name of its column."""
+    means = base.groupby([*keys, "study", "encoder"])["value"].mean()
+    return {(*key[:-2], names[(*key[-2:], BASELINE)]): float(value) for key, value in means.items()}
+
+
+def _deltas(found: pd.DataFrame, keys: list[str], names: _Names) -> dict[tuple[str, ...], dict[str, Any]]:
     deltas: dict[tuple[str, ...], dict[str, Any]] = {}
     for line in found[found["n_pairs"] > 0].to_dict("records"):
         name = DELTA + names[line["study"], line["encoder"], line["intermediate"]]
@@ -106,9 +126,9 @@ def _deltas(
     return deltas
 
 
-def _whole(table: list[dict[str, Any]], names: dict[tuple[str, ...], str]) -> pd.DataFrame:
+def _whole(table: list[dict[str, Any]], names: _Names) -> pd.DataFrame:
     """All columns are there, also those of an intermediate without results."""
     frame = pd.DataFrame(table)
-    ends = [DELTA + name + end for name in names.values() for end in ("", "_low", "_high", "_kind")]
+    ends = [DELTA + name + end for name in names.others for end in ("", "_low", "_high", "_kind")]
     first = [c for c in frame.columns if c not in ends]
     return frame.reindex(columns=[*first, *ends])

@@ -26,6 +26,7 @@ from xmit.report.rows import (
     main_scores,
     selected,
     source_of,
+    trained_on,
 )
 from xmit.report.tables import column_name
 
@@ -86,7 +87,7 @@ def overview(
     for ax in axes[:-1]:  # no label stands there, yet each of hundreds of ticks would be made and measured
         ax.xaxis.set_visible(False)
     axes[-1].set_xticks(range(len(languages)), [plain(d.code) for d in languages], fontsize=7.5, color=INK)
-    sources = {source_of(source_language, t) for t in targets}
+    sources = {code for t in targets for code in trained_on(source_of(source_language, t))}
     for label, described in zip(axes[-1].get_xticklabels(), languages, strict=True):
         label.set_fontweight("bold" if described.code in sources else "normal")
     axes[-1].set_xlabel(
@@ -317,9 +318,13 @@ def _name_classes(ax: Axes, languages: Sequence[Described]) -> None:
 def _lines(ax: Axes, scores: pd.DataFrame, target: str, source: str, chance: Mapping[str, float] | None) -> None:
     """Mark what to compare with: the source language without intermediate training, and chance."""
     marks = []
-    base = selected(scores, target=target, intermediate=BASELINE, language=source)["value"].mean()
-    if not pd.isna(base):
-        marks.append((100 * float(base), f"{describe(source).name}, {BASELINE}", "--"))
+    first = trained_on(source)[0]
+    for (_, encoder), part in selected(scores, target=target, intermediate=BASELINE, language=first).groupby(
+        ["study", "encoder"]
+    ):
+        whose = f" ({encoder})" if scores["encoder"].nunique() > 1 else ""
+        if not part["value"].isna().all():
+            marks.append((100 * float(part["value"].mean()), f"{describe(first).name}, {BASELINE}{whose}", "--"))
     if chance and target in chance:
         marks.append((100 * float(chance[target]), "majority class", ":"))
     for y, name, dashes in marks:
@@ -351,7 +356,7 @@ def _name_rows(
         return
     ax.set_yticks(range(len(languages)), [plain(d.name) for d in languages], fontsize=8, color=INK)
     for label, described in zip(ax.get_yticklabels(), languages, strict=True):
-        label.set_fontweight("bold" if described.code == source else "normal")
+        label.set_fontweight("bold" if described.code in trained_on(source) else "normal")
     for i, group in enumerate(groups):
         if not i or group != groups[i - 1]:
             ax.annotate(

@@ -103,8 +103,25 @@ def by_resources(codes: Iterable[str]) -> list[Described]:
 
 
 def source_of(source_language: SourceLanguage, target: str) -> str:
-    """The source language of one target."""
+    """The source language of one target; of several, their codes joined by ``+``."""
     return source_language if isinstance(source_language, str) else source_language.get(target, "en")
+
+
+def trained_on(source: str) -> list[str]:
+    """The source languages of one target, the one that others are compared with first."""
+    return source.split("+")
+
+
+def is_transfer(scores: pd.DataFrame, source_language: SourceLanguage) -> pd.Series:
+    """Which rows are of a language that their target was not trained on.
+
+    Args:
+        scores: Rows with ``target`` and ``language``.
+        source_language: The language that was trained on.
+    """
+    own = {target: trained_on(source_of(source_language, target)) for target in scores["target"].unique()}
+    pairs = zip(scores["target"], scores["language"], strict=True)
+    return pd.Series([code not in own[target] for target, code in pairs], index=scores.index, dtype=bool)
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
@@ -195,21 +212,22 @@ def grid(scores: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
     }
     units = list(dict.fromkeys(key[:-1] for key in present))
     for entry in listed:
-        # a target of which no cell is done has no rows to learn its benchmark and metric from
-        if entry["target"] not in {unit[3] for unit in units}:
-            study, encoder = units[0][:2] if units else ("", "")
-            units.append((study, encoder, "", str(entry["target"]), ""))
+        target, (study, encoder) = str(entry["target"]), units[0][:2] if units else ("", "")
+        encoder = str(entry.get("encoder", encoder))
+        if (encoder, target) not in {(unit[1], unit[3]) for unit in units}:
+            # benchmark and metric as with another encoder; no row says them of a target of which no cell is done
+            known = next((unit for unit in units if unit[3] == target), ("", "", "", "", ""))
+            units.append((study, encoder, known[2], target, known[4]))
     table = []
     for unit in units:
         same = [key for key in present if key[:2] == unit[:2]]
-        named = [str(m["intermediate"]) for m in listed]
-        intermediates = dict.fromkeys([*(key[-1] for key in same), *named])
-        expected = {s for key in same for s in present[key]} | {
-            int(m["seed"]) for m in listed if m.get("seed") is not None
-        }
+        mine = [m for m in listed if m.get("encoder", unit[1]) == unit[1]]
+        intermediates = dict.fromkeys([*(key[-1] for key in same), *(str(m["intermediate"]) for m in mine)])
+        seeds_listed = {int(m["seed"]) for m in mine if m.get("seed") is not None}
+        expected = {s for key in same for s in present[key]} | seeds_listed
         for intermediate in sorted(intermediates, key=lambda name: (name != BASELINE, name)):
             seeds = present.get((*unit, intermediate), ())
-            here = [m for m in listed if (m["intermediate"], m["target"]) == (intermediate, unit[3])]
+            here = [m for m in mine if (m["intermediate"], m["target"]) == (intermediate, unit[3])]
             lacking = expected - set(seeds)
             # an untrained baseline has one result whatever the seed, unless the study lists others
             if intermediate == BASELINE and len(seeds) == 1 and not here:
@@ -291,7 +309,7 @@ def selected(table: pd.DataFrame, **equal: object) -> pd.DataFrame:
 
 def summarise(values: Mapping[str, float], source: str) -> dict[str, Any]:
     """Robustness over languages, including ones that only a plug-in task knows."""
-    return robustness_summary(values, source, lookup=describe)
+    return robustness_summary(values, trained_on(source), lookup=describe)
 
 
 def over_seeds(cell: pd.DataFrame, column: str) -> dict[str, float]:
@@ -300,6 +318,11 @@ def over_seeds(cell: pd.DataFrame, column: str) -> dict[str, float]:
     for code, value in zip(cell["language"].tolist(), cell[column].tolist(), strict=True):
         values.setdefault(str(code), []).append(value)
     return {code: _mean(values[code]) for code in sorted(values)}
+
+
+def source_score(values: Mapping[str, float], source: str) -> float:
+    """The mean over the languages that were trained on."""
+    return _mean([values[code] for code in trained_on(source) if code in values])
 
 
 def mean_spread(cell: pd.DataFrame, column: str) -> float:

@@ -19,6 +19,7 @@ from xmit.report.rows import (
     SourceLanguage,
     checked,
     grid,
+    is_transfer,
     main_scores,
     over_seeds,
     selected,
@@ -42,8 +43,7 @@ def dev_scores(rows: pd.DataFrame, source_language: SourceLanguage = "en") -> pd
         source_language: The language that was trained on.
     """
     chosen = rows[(rows["role"] == "target") & (rows["split"] == "validation") & rows["is_main"]]
-    sources = chosen["target"].map(lambda target: source_of(source_language, target))
-    return chosen[chosen["language"] == sources].reset_index(drop=True)
+    return chosen[~is_transfer(chosen, source_language)].reset_index(drop=True)
 
 
 def best_table(

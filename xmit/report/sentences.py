@@ -9,7 +9,7 @@ import pandas as pd
 
 from xmit.report.columns import p_value, points, signed, signed_ratio
 from xmit.report.effects import LEVEL, effect_table, primary_table
-from xmit.report.rows import BASELINE, Missing, SourceLanguage, describe, source_of
+from xmit.report.rows import BASELINE, Missing, SourceLanguage, describe, source_of, trained_on
 
 ENOUGH_SEEDS = 3
 NAMED = 4
@@ -74,7 +74,8 @@ def level_of(summary: pd.DataFrame, source_language: SourceLanguage) -> str:
     base = summary[(summary["intermediate"] == BASELINE) & summary["zero_shot_mean"].notna()]
     parts = []
     for row in base.head(NAMED).to_dict("records"):
-        source = describe(source_of(source_language, row["target"])).name
+        sources = trained_on(source_of(source_language, row["target"]))
+        source = " and ".join(describe(code).name for code in sources)
         inside = [] if pd.isna(row["source_score"]) else [f"{source} {points(row['source_score'])}"]
         if row["n_low_resource"]:
             inside.append(f"{row['n_low_resource']} low-resource ones {points(row['low_resource_mean'])}")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from xmit.report.columns import file_name
 from xmit.report.examples import Answers, Example, agreement_matrix, examples, lay_out, worst_items
-from xmit.report.rows import BASELINE, UNIT, SourceLanguage, source_of
+from xmit.report.rows import BASELINE, UNIT, SourceLanguage, source_of, trained_on
 from xmit.report.stored import Stored
 
 SHOWN = 5
@@ -22,8 +22,8 @@ class Parallel:
     """What the page shows of one target with the same items in several languages.
 
     Args:
-        target: Its name.
-        source: Its source language.
+        target: Its name, with that of encoder and study where there are several.
+        source: Its source language, the first of several.
         matrices: By run, which languages agree.
         runs: The runs of the examples: the baseline, and an intermediate if there is one.
         examples: For each question the example of every run, None where a run lacks it.
@@ -63,9 +63,10 @@ def parallel_answers(
     chosen = rows[(rows["role"] == "target") & (rows["split"] == "test")]
     parallel = chosen[chosen["metric"].str.startswith("consistency/")][UNIT[:-1]].drop_duplicates()
     with_main = chosen[chosen["is_main"]][UNIT].drop_duplicates().merge(parallel, on=UNIT[:-1])
+    apart = [name for name in ("study", "encoder") if with_main[name].nunique() > 1]
     for record in with_main.to_dict("records"):
         unit = {str(k): v for k, v in record.items()}
-        source = source_of(source_language, str(unit["target"]))
+        source = trained_on(source_of(source_language, str(unit["target"])))[0]
         runs: dict[str, Answers] = {}
         for name in (BASELINE, *intermediates):
             found = stored.predictions({**unit, "intermediate": name})
@@ -80,7 +81,7 @@ def parallel_answers(
         ids = worst_items(list(runs.values())[-1], source, SHOWN)
         by_run = [{e.id: e for e in examples(answers, source, ids)} for answers in runs.values()]
         yield Parallel(
-            str(unit["target"]),
+            " · ".join(str(unit[name]) for name in ("target", *apart)),
             source,
             {name: agreement_matrix(answers) for name, answers in runs.items()},
             tuple(runs),

@@ -35,7 +35,9 @@ from xmit.report.rows import (
     over_seeds,
     selected,
     source_of,
+    source_score,
     summarise,
+    trained_on,
 )
 
 GROUPINGS = {
@@ -132,7 +134,7 @@ def _level(cell: pd.DataFrame, source: str) -> tuple[dict[str, Any], dict[str, s
         "n_low_resource": s["n"]["low_resource_mean"],
         "worst": s["worst"],
         "worst_language": s["worst_language"] or "",
-        "source_score": values.get(source, NAN),
+        "source_score": source_score(values, source),
         "transfer_gap": s["transfer_gap"],
         "mean_spread": mean_spread(cell, "value"),
     }
@@ -215,7 +217,7 @@ def language_table(
     languages = by_resources(scores["language"])
     table = pd.DataFrame([about_language(d) for d in languages], columns=list(about_language(describe("en"))))
     source = source_of(source_language, target)
-    table["is_source"] = table["language"] == source
+    table["is_source"] = table["language"].isin(trained_on(source))
     table["n"] = table["language"].map(scores.groupby("language")["n"].max())
     lost = scores[scores["value"].isna()].groupby("language")["reason"]
     why = {str(code): "; ".join(sorted(set(part) - {""})) or "no score" for code, part in lost}

@@ -283,7 +283,8 @@ def curve_frame(curves: list[SizeCurve]) -> pd.DataFrame:
 def effects_shown(name: str, title: str, frame: pd.DataFrame, first: list[Column]) -> Shown:
     """Languages (of targets), a column for the baseline's score and one for every intermediate's difference to it."""
     names = [c.removeprefix(DELTA) for c in frame.columns if c.startswith(DELTA) and not c.endswith(ENDS)]
-    scored = [Column(BASELINE, "main score without intermediate training", number(BASELINE, points))]
+    bases = [c for c in frame.columns if c == BASELINE or c.startswith(f"{BASELINE} · ")]
+    scored = [Column(c, "main score without intermediate training", number(c, points)) for c in bases]
     scored += [Column(DELTA + n, "difference to the baseline", difference(DELTA + n)) for n in names]
     return shown(name, title, frame, [*LANGUAGE[:1], *first, *LANGUAGE[1:], *scored, *ABOUT])
 

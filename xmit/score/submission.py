@@ -35,9 +35,11 @@ def write_submission(runs: Sequence[Path], output: Path, labels: Path | None = N
 
     Raises:
         TaskNotFoundError: A run's task has no submission format.
-        DataError: A run has no predictions or damaged ones, two runs have the same task and language, or a file is
-            already there with other content.
+        DataError: Both folders are one, a run has no predictions or damaged ones, two runs have the same task and
+            language, or a file is already there with other content.
     """
+    if labels is not None and labels.resolve() == output.resolve():
+        raise DataError(f"--labels and --output are both {output}: predictions and right answers need a folder each")
     texts: dict[Path, str] = {}
     owners: dict[tuple[str, str], Path] = {}
     for path in _prediction_files(runs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,12 +22,13 @@ from xmit import interruption
 from xmit.errors import StudyError, XmitError
 from xmit.files import no_room, write_json, write_text
 from xmit.study.plan import Cell, Keep
-from xmit.study.results import CONFIG, DONE, ENCODER, ERROR, STARTED
+from xmit.study.results import CHECKPOINTS, CONFIG, DONE, ENCODER, ERROR, STARTED
 
 if TYPE_CHECKING:
     from xmit.study.remote import RemoteFolder
 
-CHECKPOINTS = "checkpoints"
+DRAFT = re.compile(r"\..+\.(ckpt|csv|html|json|parquet|pdf|png|safetensors|tex|yaml)\.([a-z0-9_]{8}|\d+)")
+"""What files are called while they are written."""
 CellDone = Callable[[Cell, float, str | None], None]
 """Called after a cell with its seconds, and its error in one line if it failed."""
 
@@ -153,10 +155,10 @@ def prepare(run: Path, identity: str) -> str | None:
 
 
 def clear_drafts(folder: Path) -> None:
-    """Remove what a kill left half written."""
+    """Remove what a kill left half written, and no other hidden file: the folder may be a project's own."""
     for place in (folder, folder / CHECKPOINTS):
         for draft in place.glob(".*"):
-            if draft.is_file():
+            if draft.is_file() and DRAFT.fullmatch(draft.name):
                 draft.unlink()
 
 

@@ -45,9 +45,11 @@ def locked(folder: Path) -> Iterator[None]:
                 raise held(folder, path, holder) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, this_process(), 0)
-        yield
-        with suppress(OSError):
-            os.ftruncate(handle, 0)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 

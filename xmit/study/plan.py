@@ -232,7 +232,7 @@ def _cell(
         "target": target or None,
     }  # fmt: skip
     source = (config["data"].get("init_args") or {}).get("source_language") or parts[0].metadata.source_language
-    source = source if isinstance(source, str) else source[0]
+    source = source if isinstance(source, str) else "+".join(source)
     depends = parent.name if parent else None
     return Cell(name, role, intermediate, target, seed, config, depends, digest, source, layout.keep)
 

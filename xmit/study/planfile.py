@@ -33,6 +33,7 @@ def write_plan(folder: Path, plan: Plan, finished: Mapping[str, Mapping[str, Any
             "intermediate": cell.intermediate,
             "target": cell.target,
             "seed": cell.seed,
+            "encoder": cell.config["model"]["encoder"],
             "depends": cell.depends,
             "identity": cell.identity,
             "source_language": cell.source_language,
@@ -89,6 +90,7 @@ def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         done = done_facts(run, cell["identity"])
         if done is None:
             place = {key: cell[key] for key in ("intermediate", "target", "seed")}
+            place |= {"encoder": cell["encoder"]} if "encoder" in cell else {}  # not in plans of before
             missing.append({**place, "reason": cell["error"] or _error(run, cell["identity"]) or "not run yet"})
             continue
         facts = done

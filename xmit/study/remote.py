@@ -6,10 +6,12 @@ when it ends, ``done.json`` last. Weights are copied back only to the machine th
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,18 @@ from xmit.data.features import cache_root
 from xmit.errors import StudyError
 from xmit.files import write_json
 from xmit.study.lock import LOCK, dead, held, parse, this_process
-from xmit.study.results import DONE, ELSEWHERE, ENCODER, FUSION, PLAN, STARTED
+from xmit.study.results import CHECKPOINTS, DONE, ELSEWHERE, ENCODER, FUSION, PLAN, STARTED
 
 WEIGHTS = (f"{ENCODER}/", f"{FUSION}/")
+
+
+def identity_of(done: bytes) -> str | None:
+    """The identity that a ``done.json`` says; None of a damaged one."""
+    try:
+        known = json.loads(done)["identity"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(known)
 
 
 def open_folder(output: str | Path) -> tuple[Path, RemoteFolder | None]:
@@ -65,38 +76,63 @@ class RemoteFolder:
         self.folder = cache_root().absolute() / "studies" / name
         self._connect()
 
-    def fetch(self, cells: Collection[str] | None = None) -> None:
+    def fetch(self, cells: Mapping[str, str] | None = None) -> None:
         """Copy what is finished there to this machine, without weights.
 
         Args:
-            cells: The cells wanted; by default all there are, and the plan.
+            cells: The cells wanted and their identities; by default the plan, and what it has. What there is of another
+                identity is left alone, and so is what lies here in its place.
         """
         fs, root, there = self._listed("")
+        if cells is None and PLAN in there:
+            self._get(fs, root, [PLAN])
+            plan = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))
+            cells = {cell["name"]: cell["identity"] for cell in plan["cells"]}
         finished = {path.rpartition("/")[0] for path in there if path.endswith(f"/{DONE}")}
         for copy in self.folder.glob(f"*/{ELSEWHERE}"):
             if copy.parent.name not in finished:
                 shutil.rmtree(copy.parent)
-        wanted = sorted(finished if cells is None else finished & set(cells))
-        texts = fs.cat([f"{root}/{name}/{DONE}" for name in wanted]) if wanted else {}
-        done = {name: texts[f"{root}/{name}/{DONE}"] for name in wanted}
-        here = {name: self.folder / name / DONE for name in wanted}
-        new = {name for name, path in here.items() if not path.is_file() or path.read_bytes() != done[name]}
+        self._take(fs, root, there, finished if cells is None else finished & set(cells), cells or {})
+
+    def _take(
+        self, fs: Any, root: str, there: Mapping[str, int], names: Collection[str], identities: Mapping[str, str]
+    ) -> None:
+        """Copy finished cells here, without weights, where another run of them or none lies here."""
+        texts = fs.cat([f"{root}/{name}/{DONE}" for name in sorted(names)]) if names else {}
+        new: dict[str, bytes] = {}
+        for name in names:
+            text, here = texts[f"{root}/{name}/{DONE}"], self.folder / name / DONE
+            if here.is_file() and here.read_bytes() == text:
+                continue
+            if identities.get(name) in (None, identity_of(text)):
+                new[name] = text
         for name in new:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         files = [path for path in there if path.rpartition("/")[0] in new and not path.endswith(f"/{DONE}")]
-        self._get(fs, root, [*files, *([PLAN] if cells is None and PLAN in there else [])])
-        for name in new:
+        self._get(fs, root, files)
+        for name, text in new.items():
             own = {path.removeprefix(f"{name}/"): size for path, size in there.items() if path.startswith(f"{name}/")}
             write_json(self.folder / name / ELSEWHERE, {p: size for p, size in own.items() if p.startswith(WEIGHTS)})
-            here[name].write_bytes(done[name])
+            (self.folder / name / DONE).write_bytes(text)
 
     def fetch_for(self, cell: str, parent: str | None) -> None:
         """Copy what a cell needs here: its parent's weights, and its own checkpoint if it stopped elsewhere."""
         fs, root, there = self._listed(cell, *([parent] if parent else []))
-        if f"{cell}/{STARTED}" in there and not (self.folder / cell).is_dir():
+        if f"{cell}/{STARTED}" in there and not (self.folder / cell / CHECKPOINTS / "last.ckpt").is_file():
             self._get(fs, root, [path for path in there if path.startswith(f"{cell}/")])
-        weights = tuple(f"{parent}/{part}" for part in WEIGHTS)
-        self._get(fs, root, [p for p in there if p.startswith(weights) and not (self.folder / p).is_file()])
+        if parent and f"{parent}/{DONE}" in there:
+            with self._alone():
+                self._take(fs, root, there, [parent], {})  # weights of another run of it go
+                weights = [path for path in there if path.startswith(tuple(f"{parent}/{part}" for part in WEIGHTS))]
+                self._get(fs, root, [path for path in weights if not (self.folder / path).is_file()])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process of this machine at a time: several cells may need the same parent at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".copying").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def send(self, cell: str = "") -> None:
         """Copy a cell's files there, in place of what it left before; without a name the study's own files."""
@@ -111,12 +147,23 @@ class RemoteFolder:
         for part in ([path for path in here if path != last], [last] if last in here else []):
             if part:
                 fs.put([str(self.folder / path) for path in part], [f"{root}/{path}" for path in part])
+        if cell and (self.folder / cell / STARTED).is_file():  # it may go on elsewhere, and come back further on
+            shutil.rmtree(self.folder / cell / CHECKPOINTS, ignore_errors=True)
 
-    def send_finished(self, cells: Iterable[str]) -> None:
-        """Copy there what is finished here alone, because a copy failed before."""
-        _, _, there = self._listed("")
-        for cell in cells:
-            if f"{cell}/{DONE}" not in there and (self.folder / cell / DONE).is_file():
+    def send_finished(self, cells: Mapping[str, str]) -> None:
+        """Copy there what is finished here alone, because a copy failed before.
+
+        Args:
+            cells: The identity of every cell.
+        """
+        fs, root, there = self._listed("")
+        own = (cell for cell in cells if not (self.folder / cell / ELSEWHERE).exists())
+        here = {cell: self.folder / cell / DONE for cell in own if (self.folder / cell / DONE).is_file()}
+        known = [f"{root}/{cell}/{DONE}" for cell in here if f"{cell}/{DONE}" in there]
+        texts = fs.cat(known) if known else {}
+        for cell, path in here.items():
+            text = path.read_bytes()
+            if identity_of(text) == cells[cell] and texts.get(f"{root}/{cell}/{DONE}") != text:
                 self.send(cell)
 
     @contextmanager

@@ -57,7 +57,7 @@ def run_study(
     plan = load_plan(config)
     folder, remote = open_folder(output or Path("runs") / plan.name)
     if remote is not None:
-        remote.fetch([cell.name for cell in plan.cells])
+        remote.fetch({cell.name: cell.identity for cell in plan.cells})
     finished = finished_cells(plan, folder)
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
     check_plan(chosen)
@@ -71,6 +71,8 @@ def run_study(
     except Interrupted as error:
         words = ["python", "-m", "xmit", "study", "--config", config, *(["--output", output] if output else [])]
         words += ["--executor", executor] if executor != "local" else []
+        chosen_by = {"--only": only, "--limit": limit, "--address": address}
+        words += [word for name, value in chosen_by.items() if value is not None for word in (name, str(value))]
         error.hint = f"what was done is kept; it goes on with: {shlex.join(words)}"
         raise
     except OSError as error:
@@ -99,7 +101,7 @@ def _run(
 ) -> dict[str, str]:
     """Run what is not yet done now that the folder is ours."""
     if remote is not None:
-        remote.send_finished([cell.name for cell in plan.cells])
+        remote.send_finished({cell.name: cell.identity for cell in plan.cells})
     finished = finished_cells(plan, folder)  # the process that held it may have gone on
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
     clear_drafts(folder)
@@ -114,12 +116,14 @@ def _run(
                 place = str(folder) if remote is None else remote.url
                 failed = run_on_ray(chosen, place, plan.resources, address, progress)
                 if remote is not None:
-                    remote.fetch([cell.name for cell in plan.cells])
+                    remote.fetch({cell.name: cell.identity for cell in plan.cells})
             else:
                 failed = run_locally(chosen, folder, progress.start, progress.done, remote)
         write_plan(folder, plan, finished_cells(plan, folder), failed)
     else:
-        console.print(f"study {plan.name}: all {len(plan.cells)} cells are done")
+        others = len(plan.cells) - len(finished)
+        done = f"nothing is left of what was chosen, {others} other cells are open"
+        console.print(f"study {plan.name}: {done if others else f'all {len(plan.cells)} cells are done'}")
     for name, error in failed.items():
         console.print(f"failed: {name}: {error} (see {folder / name / 'error.json'})", style="red", markup=False)
     return failed
