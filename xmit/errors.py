@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 from collections.abc import Iterable
 
 
@@ -93,6 +95,18 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     if not names:
         return ""
     return f" Known: {', '.join(names[:40])}{', …' if len(names) > 40 else ''}."
+
+
+def check_number(name: str, value: object, least: float = 0, most: float = math.inf, whole: bool = False) -> None:
+    """Refuse what is no number within bounds; a notebook's "1e-4" is a string, whatever the annotation says.
+
+    Raises:
+        ConfigError: If so.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= float(value) <= most:
+        bounds = f"from {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
+        raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number {bounds}, not {value!r}")
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

@@ -44,7 +44,7 @@ def test_processes_score_as_many_batches_and_all_items(n, world, monkeypatch):
     stream = EvaluationStream(np.full(n, 4), 8)
     shares = []
     for rank in range(world):
-        monkeypatch.setattr("xmit.data.batching._world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr("xmit.data.batching.processes", lambda rank=rank: (rank, world))
         shares.append(list(stream))
         assert len(stream) == len(shares[-1])
     assert len({len(share) for share in shares}) == 1
@@ -85,12 +85,12 @@ def test_grouping_saves_padding():
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_two_processes_share_the_work(monkeypatch, rank):
-    monkeypatch.setattr("xmit.data.batching._world", lambda: (rank, 2))
+    monkeypatch.setattr("xmit.data.batching.processes", lambda: (rank, 2))
     lengths = np.arange(1, 42)
     train = TrainingBatches(lengths, 4, seed=5)
     mine = [set(b) for b in train]
     assert len(mine) == len(train) == 5  # 41 examples, 8 an update: the rest would leave a process idle
-    monkeypatch.setattr("xmit.data.batching._world", lambda: (1 - rank, 2))
+    monkeypatch.setattr("xmit.data.batching.processes", lambda: (1 - rank, 2))
     train.set_epoch(0)
     for own, other in zip(mine, [set(b) for b in train], strict=True):
         assert len(own) == len(other) == 4
@@ -133,7 +133,7 @@ def test_language_batches_of_two_processes_are_those_of_one(monkeypatch):
     whole = list(LanguageBatches(BLOCKS, 16, seed=5))
     parts = []
     for rank in (0, 1):
-        monkeypatch.setattr("xmit.data.batching._world", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("xmit.data.batching.processes", lambda rank=rank: (rank, 2))
         parts.append(list(LanguageBatches(BLOCKS, 8, seed=5)))
     assert len(parts[0]) == len(parts[1]) == len(whole)
     for batch, first, second in zip(whole, *parts, strict=True):

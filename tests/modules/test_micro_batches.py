@@ -54,6 +54,8 @@ def batch_for(kind, encoder):
     if kind == "answers":
         return batch | {"answers": torch.rand(n, 4)}, {"num_labels": 4}
     labels = torch.randint(0, 3, (n, 2)) if kind == "span" else torch.randint(0, 3, (n,))
+    if kind == "span":
+        labels[1] = -100  # an answer that is not where the data say
     return batch | {"labels": labels}, {} if kind == "span" else {"num_labels": 3}
 
 
@@ -89,6 +91,26 @@ class NoDropout(Callback):
 
     def on_train_start(self, trainer, pl_module):
         pl_module.heads["vowels"].dropout.p = 0.0
+
+
+def test_gradients_in_half_precision_are_scaled_before_they_vanish(tiny_encoder, tmp_path, monkeypatch):
+    torch.manual_seed(3)
+    module = MultimodalModule(encoder=tiny_encoder, dropout=0.0)
+    module._build_encoder()
+    batch, options = batch_for("classification", tiny_encoder)
+    module._build_heads({"t": HeadSpec("classification", options)})
+    module.heads["t"].dropout.p = 0.0
+    scale, found = 2.0**16, []
+    monkeypatch.setattr(MultimodalModule, "loss_scale", scale)
+    for most in (None, 15):
+        lay_out(batch, len(TEXTS), "packed", most)
+        module.zero_grad()
+        with torch.autocast("cpu", torch.float16):
+            loss = summed_loss(module, batch) if most else module(batch)["loss"]
+        (loss * scale).backward()
+        found.append(module.text_encoder.encoder.layer[0].attention.self.query.weight.grad / scale)
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(*found, rtol=0.02, atol=1e-3 * float(found[0].abs().max()))
 
 
 def test_training_is_the_same_and_never_sees_more_tokens(tiny_encoder, tmp_path):

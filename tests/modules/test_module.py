@@ -16,7 +16,7 @@ from xmit.errors import ConfigError, DataError, EncoderError, TrainingError
 from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.heads import ClassificationHead, ContrastiveHead, Encoded, build_head
 from xmit.modules.vision import VisionConfig
-from xmit.tasks import DigitsImage
+from xmit.tasks import CldrRetrieval, DigitsImage
 
 TEXTS = ["Habari ya asubuhi", "good", "ein etwas längerer Satz mit vielen Wörtern"]
 
@@ -205,6 +205,76 @@ def test_nan_loss_is_one_clear_error(tiny_encoder, tmp_path):
     module = MultimodalModule(encoder=tiny_encoder, learning_rate=math.inf)
     with pytest.raises(TrainingError, match=r"lower model\.learning_rate"):
         trainer(tmp_path, log_every_n_steps=1, max_steps=20).fit(module, MyTask(batch_size=8))
+
+
+def test_weights_that_are_no_numbers_are_not_validated(tiny_encoder, tmp_path):
+    module = MultimodalModule(encoder=tiny_encoder, learning_rate=math.inf)
+    scored = []
+    module.on_validation_epoch_end = lambda: scored.append(module.global_step)
+    fit = trainer(tmp_path, log_every_n_steps=100, max_steps=20, val_check_interval=6)
+    with pytest.raises(TrainingError, match="before update 6:"):
+        fit.fit(module, MyTask(batch_size=8))
+    assert not scored
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("weight_decay", -1.0), ("head_learning_rate", "1e-3"), ("dropout", 1.5), ("warmup", 2), ("learning_rate", True)],
+)
+def test_settings_that_are_no_such_numbers_are_refused(name, value):
+    with pytest.raises(ConfigError, match=rf"model\.{name} must be a number from 0"):
+        MultimodalModule(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["batch_size", "train_examples", "validation_examples", "train_tokens", "max_length"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3"])
+def test_counts_are_counts(name, value):
+    with pytest.raises(ConfigError, match=rf"data\.{name} must be a whole number from 1, not {value!r}"):
+        MyTask(**{name: value})
+
+
+def test_a_head_may_be_left_as_it_is(tiny_encoder, tmp_path):
+    module = MultimodalModule(encoder=tiny_encoder, learning_rate=1e-3, head_learning_rate=0)
+    fit = trainer(tmp_path)
+    fit.fit(module, MyTask(batch_size=8))
+    assert {group["initial_lr"] for group in fit.optimizers[0].param_groups} == {0, 1e-3}
+
+
+def test_a_schedule_without_an_end_is_refused(tiny_encoder, tmp_path):
+    endless = trainer(tmp_path, max_steps=-1, max_epochs=-1, max_time="00:00:10:00")
+    with pytest.raises(ConfigError, match=r"set trainer\.max_steps or trainer\.max_epochs"):
+        endless.fit(MultimodalModule(encoder=tiny_encoder), MyTask(batch_size=8))
+
+
+def test_saving_leaves_strangers_files_alone(built, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "run.sh").touch(0o755)
+    built.save_pretrained(str(tmp_path))
+    modes = {path.name: oct(path.stat().st_mode)[-3:] for path in tmp_path.iterdir()}
+    assert modes["mine"] == modes["run.sh"] == "755"
+    assert modes["model.safetensors"] == "644"
+
+
+def test_a_part_of_a_split_is_no_pool_of_candidates(tiny_encoder, tmp_path):
+    with pytest.raises(ConfigError, match=r"'cldr_retrieval' looks for neighbours among all .* trainer\.limit_"):
+        trainer(tmp_path, limit_test_batches=1).test(MultimodalModule(encoder=tiny_encoder), CldrRetrieval())
+
+
+@pytest.mark.parametrize("kind", ["dual", "contrastive"])
+def test_similarities_are_in_full_precision(kind):
+    torch.manual_seed(0)
+    common = torch.randn(1, 1, 64)
+    sides = {name: common + 0.3 * torch.randn(32, 3, 64) for name in ("a", "b")}
+
+    def encode(side, layer=None):
+        return Encoded(sides[side], torch.ones(32, 3))
+
+    head = build_head(kind, 64, 2, {"pooling": "mean"} if kind == "dual" else {})
+    names = ("query", "candidate") if kind == "dual" else ("caption", "match")
+    batch = dict(zip(names, "ab", strict=True)) | {"labels": torch.arange(32)}
+    exact = head(encode, batch)["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert head(encode, batch)["loss"].item() == pytest.approx(exact.item(), rel=1e-5)
 
 
 def test_dataloaders_without_a_task_are_refused(tiny_encoder, tmp_path):

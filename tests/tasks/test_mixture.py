@@ -9,12 +9,14 @@ import pytest
 import torch
 import yaml
 from mix_tasks import Odd, Vowels
+from small_trainer import trainer
 
 from xmit import MultimodalModule, Trainer
 from xmit.__main__ import main
 from xmit.data import batching
 from xmit.data.batching import TrainingBatches
 from xmit.errors import ConfigError
+from xmit.modules.encoders import load_tokenizer
 from xmit.study.results import load_results
 from xmit.tasks import TaskMixture
 from xmit.tasks.mixture import MixedBatches, sampling_shares
@@ -86,12 +88,28 @@ def test_two_processes_see_what_one_sees(monkeypatch):
     one = list(MixedBatches(streams(sizes, 4), {"a": 0.6, "b": 0.4}, 50))
     parts = []
     for rank in (0, 1):
-        monkeypatch.setattr(batching, "_world", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(batching, "processes", lambda rank=rank: (rank, 2))
         parts.append(list(MixedBatches(streams(sizes, 2), {"a": 0.6, "b": 0.4}, 50)))
     for (name, items), (first, left), (second, right) in zip(one, *parts, strict=True):
         assert name == first == second
         assert sorted(items) == sorted(left + right)
         assert len(left) == len(right)
+
+
+def test_an_epoch_has_as_many_examples_on_several_processes(monkeypatch, tiny_encoder):
+    updates = []
+    for world in (1, 2, 4):
+        monkeypatch.setattr(batching, "processes", lambda world=world: (0, world))
+        mixture = TaskMixture([Vowels(batch_size=16 // world), Odd(batch_size=8 // world)], cap=32)
+        mixture.bind(load_tokenizer(tiny_encoder))
+        updates.append(len(mixture.train_batches()))
+    assert updates == [2 + 4] * 3
+
+
+def test_with_few_batches_the_tasks_that_had_their_turn_are_scored(tiny_encoder, tmp_path):
+    module = MultimodalModule(encoder=tiny_encoder)
+    trainer(tmp_path, fast_dev_run=True).fit(module, TaskMixture([Vowels(batch_size=4), Odd(batch_size=4)]))
+    assert set(module.results["validation"]["task"]) == {"vowels"}
 
 
 def test_a_mixture_trains_every_head_and_reports_each_task(tiny_encoder):

@@ -17,7 +17,8 @@ from xmit.errors import ConfigError, DataError
 from xmit.modules.encoders import load_tokenizer
 from xmit.modules.module import MultimodalModule
 from xmit.tasks import TaskMetadata
-from xmit.tasks.question_answering import NO_LABEL, QuestionAnsweringTask
+from xmit.tasks.examples import IGNORED
+from xmit.tasks.question_answering import QuestionAnsweringTask
 from xmit.tasks.spans import answer_tokens, best_spans, cut, drop_misaligned, qa_table, spans_of, tokenize
 
 CONTEXTS = [
@@ -265,7 +266,7 @@ def test_an_empty_context_has_an_empty_answer(tokenizer):
         predictions = task.predictions(decoded(task)[0], "test")
     assert predictions["prediction"][0] == ""
     assert predictions["scores"][0][0] == -np.inf
-    assert set(task.examples("test").labels.flatten().tolist()) == {NO_LABEL}
+    assert set(task.examples("test").labels.flatten().tolist()) == {IGNORED}
 
 
 def test_misaligned_answers_are_dropped_and_counted():

@@ -75,7 +75,8 @@ class Ragged:
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
 
 
-def _world() -> tuple[int, int]:
+def processes() -> tuple[int, int]:
+    """The number of this process, and how many there are."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
@@ -101,7 +102,7 @@ class EvaluationStream(Sampler[list[int]]):
             start += size
 
     def _mine(self) -> list[list[int]]:
-        rank, world = _world()
+        rank, world = processes()
         mine = self.batches[rank::world]
         # all processes need as many: FSDP's forward is everybody's, and so is the gather; scored twice counts once
         return mine + self.batches[-1:] * (-(-len(self.batches) // world) - len(mine))
@@ -203,7 +204,7 @@ class TrainingBatches(Sampler[list[int]]):
         self.epoch += 1  # for loops that never call set_epoch
         start, self.start_batch = self.start_batch, 0
         order = rng.permutation(len(self.lengths))
-        rank, world = _world()
+        rank, world = processes()
         size = self.batch_size * world
         if self.batching == "grouped":
             pool = size * 50
@@ -218,7 +219,7 @@ class TrainingBatches(Sampler[list[int]]):
             yield batch[rank::world].tolist()
 
     def __len__(self) -> int:
-        _, world = _world()
+        _, world = processes()
         size = self.batch_size * world
         full, rest = divmod(len(self.lengths), size)
         return full + (1 if rest and (full == 0 or not (self.drop_last or world > 1)) else 0)
@@ -290,7 +291,7 @@ class LanguageBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         epoch, start = self.epoch, self.start_batch
         self.epoch, self.start_batch = epoch + 1, 0  # epochs go on for loops that never call set_epoch
-        rank, world = _world()
+        rank, world = processes()
         size = self.batch_size * world
         n = len(self) * size
         while len(self._used) <= epoch:  # what earlier epochs took of each language
@@ -317,5 +318,5 @@ class LanguageBatches(Sampler[list[int]]):
         return stream[start - first * len(items) : stop - first * len(items)]
 
     def __len__(self) -> int:
-        _, world = _world()
+        _, world = processes()
         return max(1, sum(map(len, self.items)) // (self.batch_size * world))

@@ -44,6 +44,11 @@ class PredictionStore(Metric):
             getattr(self, name).append(decoded[name].detach())
             self._tails[name] = tuple(decoded[name].shape[1:])
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was kept yet."""
+        return not self._tails
+
     def compute(self) -> dict[str, Tensor]:
         """Return everything, one row an item, on the CPU."""
         values = {name: dim_zero_cat(getattr(self, name)).cpu() for name in self.fields}

@@ -12,13 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xmit.errors import ConfigError, did_you_mean
+from xmit.tasks.examples import IGNORED
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
-
-
-IGNORED = -100
-"""The label of a token that no loss counts."""
 
 
 @dataclass
@@ -142,7 +139,8 @@ class ContrastiveHead(Head):
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Unit vectors ``caption`` and ``match``, each ``(B, H)``, and ``loss``."""
         caption, match = (F.normalize(encode(batch[s]).pool("mean").float(), dim=-1) for s in ("caption", "match"))
-        logits = self.log_scale.exp().clamp(max=100) * caption @ match.T
+        with full_precision(caption):
+            logits = self.log_scale.float().exp().clamp(max=100) * caption @ match.T
         same = (batch["labels"][:, None] == batch["labels"][None, :]).float()
         target = same / same.sum(1, keepdim=True)
         loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
@@ -223,7 +221,8 @@ class DualHead(Head):
         query, candidate = (
             F.normalize(self.vectors(encode(batch[side], layer=self.layer)), dim=-1) for side in ("query", "candidate")
         )
-        logits = self.scale * query @ candidate.T
+        with full_precision(query):
+            logits = self.scale * query @ candidate.T
         labels = batch["labels"]
         twice = (labels[:, None] == labels[None, :]).fill_diagonal_(False)
         logits = logits.masked_fill(twice, torch.finfo(logits.dtype).min)
@@ -258,7 +257,7 @@ class TokenHead(Head):
 
     def terms(self, batch: dict[str, Any]) -> Tensor:
         """The tokens with a label."""
-        return torch.count_nonzero(batch["labels"] != IGNORED)
+        return labelled(batch["labels"])
 
 
 class SpanHead(Head):
@@ -284,8 +283,13 @@ class SpanHead(Head):
         outputs = {"start": start, "end": end}
         if "labels" in batch:
             first, last = batch["labels"].unbind(-1)
-            outputs["loss"] = (F.cross_entropy(start, first) + F.cross_entropy(end, last)) / 2
+            summed = F.cross_entropy(start, first, reduction="sum") + F.cross_entropy(end, last, reduction="sum")
+            outputs["loss"] = summed / (2 * self.terms(batch).clamp(min=1))
         return outputs
+
+    def terms(self, batch: dict[str, Any]) -> Tensor:
+        """The items with an answer, or with none for certain."""
+        return labelled(batch["labels"][:, 0])
 
 
 class ChoiceHead(Head):
@@ -318,6 +322,16 @@ class ChoiceHead(Head):
         if "labels" in batch:
             outputs["loss"] = F.cross_entropy(logits, batch["labels"])
         return outputs
+
+
+def full_precision(vectors: Tensor) -> torch.autocast:
+    """Compute similarities as they are: in bf16, logits near 100 would be told apart in steps of a half."""
+    return torch.autocast(vectors.device.type, enabled=False)
+
+
+def labelled(labels: Tensor) -> Tensor:
+    """How many labels a loss counts."""
+    return torch.count_nonzero(labels != IGNORED)
 
 
 def _check_layer(layer: int | None, n_layers: int) -> int | None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xmit.modules.heads import ClassificationHead, ContrastiveHead, Encode, Encoded, initialise
+from xmit.modules.heads import ClassificationHead, ContrastiveHead, Encode, Encoded, full_precision, initialise
 
 
 class AnswerHead(ClassificationHead):
@@ -67,7 +67,8 @@ class ImageTextHead(ContrastiveHead):
         assert self.matching is not None
         labels, image = batch["labels"], batch["match"]["image"]
         same = labels[:, None] == labels[None, :]
-        similar = (outputs["caption"] @ outputs["match"].T).detach().masked_fill(same, -torch.inf)
+        with full_precision(outputs["caption"]):
+            similar = (outputs["caption"] @ outputs["match"].T).detach().masked_fill(same, -torch.inf)
         rows = (~same).any(1).nonzero()[:, 0]  # those with a negative in the batch
         own = torch.arange(len(labels), device=labels.device)
         captions = torch.cat([own, rows, similar.argmax(0)[rows]])

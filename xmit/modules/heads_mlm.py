@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from xmit.errors import EncoderError
 from xmit.modules.encoders import EMBEDDED
-from xmit.modules.heads import IGNORED, Encode, Head, initialise
+from xmit.modules.heads import Encode, Head, initialise, labelled
+from xmit.tasks.examples import IGNORED
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
@@ -99,7 +100,7 @@ class MaskedLMHead(Head):
 
     def terms(self, batch: dict[str, Any]) -> Tensor:
         """The masked tokens."""
-        return torch.count_nonzero(batch["labels"] != IGNORED)
+        return labelled(batch["labels"])
 
 
 def pretrained_head(source: str) -> dict[str, Tensor]:

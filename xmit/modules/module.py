@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from xmit.data.image_spec import ImageSpec
-from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice
+from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice, check_number
 from xmit.metrics.store import PredictionStore
 from xmit.modules import packing
 from xmit.modules.compact_embedding import follow_decay
@@ -23,9 +23,9 @@ from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_ini
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
-from xmit.modules.micro_batches import summed_loss
+from xmit.modules.micro_batches import check_cuts, summed_loss
 from xmit.modules.optimizer import adamw
-from xmit.modules.scoring import prediction_rows, result_row, source_score
+from xmit.modules.scoring import filled, prediction_rows, result_row, source_score
 from xmit.modules.vision import VisionConfig
 from xmit.tasks.base import Batch, HeadSpec, Task
 
@@ -81,10 +81,13 @@ class MultimodalModule(CompactModule):
         super().__init__()
         check_choice("model.embedding", embedding, ("full", "compact", "frozen"))
         check_choice("model.schedule", schedule, ("linear", "cosine", "constant_with_warmup"))
-        for name, value, most in (("learning_rate", learning_rate, math.inf), ("warmup", warmup, 1.0)):
-            # a notebook's "1e-4" is a string, whatever the annotation says
-            if not isinstance(value, int | float) or not 0 <= value <= most:
-                raise ConfigError(f"model.{name} must be a number from 0 to {most:g}, not {value!r}")
+        check_number("model.learning_rate", learning_rate)
+        check_number("model.weight_decay", weight_decay)
+        check_number("model.warmup", warmup, most=1)
+        if head_learning_rate is not None:
+            check_number("model.head_learning_rate", head_learning_rate)
+        if dropout is not None:
+            check_number("model.dropout", dropout, most=1)
         self.save_hyperparameters(ignore=["vision", "fusion"])
         vision = VisionConfig(**vision) if isinstance(vision, Mapping) else vision
         fusion = FusionConfig(**fusion) if isinstance(fusion, Mapping) else fusion
@@ -128,11 +131,14 @@ class MultimodalModule(CompactModule):
     def setup(self, stage: str) -> None:
         """Hand the tokenizer and the image spec to the tasks."""
         super().setup(stage)
-        strategy = self.trainer.strategy
-        if (len(self.tasks) > 1 or self.vision is not None) and isinstance(strategy, DDPStrategy):
-            # a batch is of one task, so the heads of the others get no gradient, nor without images the fusion
-            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
-        self.trainer.datamodule.bind(self.tokenizer, self.image_spec)  # type: ignore[attr-defined]
+        tasks, strategy, data = self.tasks, self.trainer.strategy, self.trainer.datamodule  # type: ignore[attr-defined]
+        data.bind(self.tokenizer, self.image_spec)
+        if isinstance(strategy, DDPStrategy) and data.trains:
+            # a batch is of one task, so the heads of the others get no gradient, nor without images the fusion, nor the
+            # layers above the one that a head reads
+            lower = any(spec.options.get("layer") is not None for spec in data.head_specs().values())
+            if len(tasks) > 1 or self.vision is not None or lower:
+                strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
     def configure_model(self) -> None:
         """Build the encoder, and the heads that the tasks ask for; only once, but anew from what FSDP has scattered."""
@@ -147,7 +153,7 @@ class MultimodalModule(CompactModule):
         if specs != self._specs:
             self._build_heads(specs)
         if self.trainer.state.fn == TrainerFn.FITTING:
-            self._check_cuts()
+            check_cuts(self)
             self._shrink_embedding()
         self.note_matrices()
 
@@ -178,15 +184,6 @@ class MultimodalModule(CompactModule):
             head.attach(self.text_encoder, self.encoder_source)
             self.heads[name] = head
         self._specs = dict(specs)
-
-    def _check_cuts(self) -> None:
-        """Refuse to cut batches where that would change the outcome."""
-        for name, task in self.tasks.items():
-            if task.train_tokens and (self.sharded or self.heads[name].compares):
-                why = "FSDP scatters gradients" if self.sharded else "its loss compares all items of a batch"
-                raise ConfigError(
-                    f"task {name!r}: data.train_tokens cuts batches, but {why}: leave it out and lower data.batch_size"
-                )
 
     # -- forward -------------------------------------------------------------------------------------------
 
@@ -269,8 +266,12 @@ class MultimodalModule(CompactModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedule, see :func:`~xmit.modules.optimizer.adamw`."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, scheduler = adamw(self.parameters_by_name(), self.hparams, steps, self.matrices)
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise ConfigError(
+                "the schedule needs an end: set trainer.max_steps or trainer.max_epochs, also with max_time"
+            )
+        optimizer, scheduler = adamw(self.parameters_by_name(), self.hparams, int(steps), self.matrices)
         if self._compact is not None:
             follow_decay(self._compact, optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -290,9 +291,9 @@ class MultimodalModule(CompactModule):
         import pandas as pd
 
         rows, frames, main = [], [], []
-        for name, store in self.stores.items():
+        for name, decoded in filled(self.stores):
             task = self.tasks[name]
-            predictions = prediction_rows(task, store.rows(), split)  # type: ignore[operator]
+            predictions = prediction_rows(task, decoded, split)
             frames.append(predictions)
             scores = task.evaluate(predictions)
             rows += [result_row(task, split, score) for score in scores]
@@ -306,7 +307,7 @@ class MultimodalModule(CompactModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new store."""
-        if self.trainer.training:
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self._check_finite()
         self._start()
 
@@ -343,10 +344,7 @@ class MultimodalModule(CompactModule):
         """Keep the prediction rows, without scoring them."""
         import pandas as pd
 
-        frames = [
-            prediction_rows(self.tasks[name], store.rows(), "test")  # type: ignore[operator]
-            for name, store in self.stores.items()
-        ]
+        frames = [prediction_rows(self.tasks[name], decoded, "test") for name, decoded in filled(self.stores)]
         self.predictions["test"] = pd.concat(frames, ignore_index=True)
         self.stores = nn.ModuleDict()
 
@@ -386,7 +384,7 @@ class MultimodalModule(CompactModule):
         assert self.text_encoder is not None
         self.text_encoder.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
-        for file in Path(folder).iterdir():
+        for file in Path(folder).glob("*.safetensors"):
             file.chmod(0o644)  # safetensors writes for the owner alone, which is a nuisance on shared machines
 
     def save_fusion(self, folder: str) -> None:

@@ -27,7 +27,7 @@ def adamw(
         The optimizer, and the schedule by updates.
     """
     rate = settings["learning_rate"]
-    head_rate = settings["head_learning_rate"] or rate
+    head_rate = rate if settings["head_learning_rate"] is None else settings["head_learning_rate"]
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in named:
         if parameter.requires_grad:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from xmit.metrics.store import PredictionStore
 from xmit.tasks.asked import asked, table_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from xmit.tasks.base import Score, Task
+
+
+def filled(stores: nn.ModuleDict) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """What the stores hold that got anything: with ``limit_val_batches`` not all tasks of a mixture have their turn."""
+    for name, store in stores.items():
+        assert isinstance(store, PredictionStore)
+        if not store.empty:
+            yield name, store.rows()
 
 
 def prediction_rows(task: Task, decoded: dict[str, Tensor], split: str) -> pd.DataFrame:

@@ -24,6 +24,12 @@ class ShardedModule(ResumableModule):
         """Whether the trainer that runs it scatters its weights."""
         return self._trainer is not None and isinstance(self.trainer.strategy, FSDPStrategy)
 
+    @property
+    def loss_scale(self) -> float:
+        """By what the trainer multiplies the loss; 1 but in half precision."""
+        scaler = None if self._trainer is None else getattr(self.trainer.precision_plugin, "scaler", None)
+        return float(scaler.get_scale()) if scaler else 1.0
+
     def setup(self, stage: str) -> None:
         """Have FSDP gather one encoder layer at a time, unless the strategy names another policy.
 
@@ -74,8 +80,7 @@ class ShardedModule(ResumableModule):
         if not gradient_clip_val:
             return
         # Lightning refuses fused optimizers in mixed precision, in bf16 too, where no loss is scaled
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        scale = scaler.get_scale() if scaler else 1.0
+        scale = self.loss_scale
         if gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val * scale)
         elif self.sharded:

@@ -114,7 +114,8 @@ def _names(scores: pd.DataFrame, missing: Missing) -> _Names:
 def _level(base: pd.DataFrame, keys: list[str], names: _Names) -> dict[tuple[str, ...], float]:
     """The mean baseline by keys and the name of its column."""
     means = base.groupby([*keys, "study", "encoder"])["value"].mean()
-    return {(*key[:-2], names[(*key[-2:], BASELINE)]): float(value) for key, value in means.items()}
+    keyed = zip(map(tuple, means.index), means, strict=True)
+    return {(*key[:-2], names[(*key[-2:], BASELINE)]): float(value) for key, value in keyed}
 
 
 def _deltas(found: pd.DataFrame, keys: list[str], names: _Names) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches, lay_out
 from xmit.data.sources import find_file, found_files
-from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDataError, XmitError
+from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDataError, XmitError, check_number
 from xmit.languages import LANGUAGES
 from xmit.tasks.datamodule import SplitBatches, TaskData, draw_rows
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from xmit.data.image_spec import ImageSpec
 
 __all__ = ["ROLES", "Batch", "Examples", "HeadSpec", "Score", "Task", "TaskData", "TaskMetadata"]
+
+COUNTS = ("batch_size", "max_length", "eval_tokens", "train_tokens", "train_examples", "validation_examples")
 
 
 class Task(TaskData):
@@ -98,20 +100,20 @@ class Task(TaskData):
         if not isinstance(getattr(type(self), "metadata", None), TaskMetadata):
             raise ConfigError(f"{type(self).__qualname__} needs a class attribute 'metadata = TaskMetadata(…)'")
         self.name = self.metadata.name
-        known = self.metadata.languages
-        self.languages = [self.resolve_language(code) for code in languages] if languages else list(known)
-        self.data_dir = data_dir
-        self.train_file, self.validation_file = train_file, validation_file
+        self.languages = [self.resolve_language(code) for code in languages or self.metadata.languages]
+        self.data_dir, self.train_file, self.validation_file = data_dir, train_file, validation_file
         sources = [source_language] if isinstance(source_language, str) else source_language
         sources = [self.resolve_language(code, source=True) for code in sources or [self.metadata.source_language]]
         self.source_languages = list(dict.fromkeys(sources))
         self.source_language = self.source_languages[0]
         self.batch_size, self.max_length, self.batching = batch_size, max_length, batching
         self.eval_tokens = eval_tokens or (16384 if torch.cuda.is_available() else 1024)
-        self.train_tokens = train_tokens
-        self.train_examples, self.validation_examples = train_examples, validation_examples
-        self.num_workers = num_workers
-        self.test_split = test_split
+        self.train_tokens, self.train_examples = train_tokens, train_examples
+        self.validation_examples = validation_examples
+        for name in COUNTS:
+            if getattr(self, name) is not None:
+                check_number(f"data.{name}", getattr(self, name), least=1, whole=True)
+        self.num_workers, self.test_split = num_workers, test_split
         self.sizes = dict(self.metadata.sizes)
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.image_spec: ImageSpec | None = None
@@ -377,8 +379,6 @@ class Task(TaskData):
     def evaluation_batches(self, split: str) -> EvaluationStream:
         """A split's batches for scoring."""
         return EvaluationStream(self.examples(split).lengths, self.eval_tokens)
-
-    # -- for people --------------------------------------------------------------------------------------
 
     def preview(self, language: str | None = None, n: int = 3, split: str = "test") -> pd.DataFrame:
         """Show some examples as they were loaded.

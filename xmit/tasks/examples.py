@@ -11,6 +11,9 @@ from torch import Tensor
 
 from xmit.data.batching import Ragged
 
+IGNORED = -100
+"""The label that no loss counts."""
+
 Batch = dict[str, Any]
 """``task``: name; ``item``: stream positions ``(B,)``; encoder inputs by side, each with ``input_ids`` and
 ``attention_mask`` ``(B, L)`` and perhaps ``image``; ``labels`` where there are any."""

@@ -13,6 +13,7 @@ from xmit.data.batching import EvaluationStream, Ragged
 from xmit.errors import DataError, check_choice
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score
 from xmit.tasks.contrastive import ContrastiveTask
+from xmit.tasks.nearest import in_order
 from xmit.tasks.scoring import consistency_scores
 from xmit.tasks.with_images import WithImages
 
@@ -137,8 +138,7 @@ class ImageRetrievalTask(CaptionedImages):
         import pandas as pd
 
         examples = self.examples(split)
-        vectors = torch.empty_like(decoded["vector"], dtype=torch.float32)
-        vectors[decoded["item"]] = decoded["vector"].float()
+        vectors = in_order(decoded, len(examples), self.name).float()
         names = np.asarray(examples.extra["groups"], dtype=object)
         languages = np.asarray(examples.languages)
         frames = []

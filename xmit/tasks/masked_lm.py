@@ -18,6 +18,8 @@ from xmit.data.batching import BatchStream, LanguageBatches, Ragged
 from xmit.data.tokens import tokenised
 from xmit.errors import ConfigError, DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.datamodule import draw_rows
+from xmit.tasks.examples import IGNORED
 
 if TYPE_CHECKING:
     import datasets
@@ -114,8 +116,8 @@ class MaskedLMTask(Task):
         import datasets
 
         table = self.load_documents(language)
-        if self.documents is not None and self.documents < len(table):
-            table = table.select(np.sort(np.random.default_rng(0).permutation(len(table))[: self.documents]))
+        if self.documents is not None:
+            table = draw_rows(table, self.documents, 0)
         texts = {
             hashlib.blake2b(t.encode(), digest_size=16).hexdigest(): t for t in table["text"][:] if t and t.strip()
         }
@@ -193,7 +195,7 @@ class MaskedLMTask(Task):
         special = np.isin(ids, self._special)
         chance[special] = np.inf
         chosen = (chance <= np.maximum(self.mask_rate, chance.min(1, keepdims=True))) & ~special
-        batch["labels"] = torch.from_numpy(np.where(chosen, ids, -100))
+        batch["labels"] = torch.from_numpy(np.where(chosen, ids, IGNORED))
         ids[chosen & (kind < 0.8)] = self.tokenizer.mask_token_id
         replaced = chosen & (kind >= 0.8) & (kind < 0.9)
         ids[replaced] = self._words[(word[replaced] * len(self._words)).astype(np.int64)]

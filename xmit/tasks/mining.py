@@ -110,7 +110,7 @@ class BitextMiningTask(EmbeddingTask):
         import pandas as pd
 
         extra = self.examples(split).extra
-        vectors = self.vectors(decoded)
+        vectors = self.vectors(decoded, split)
         rows: list[tuple[str, str, str | None, str | None]] = []
         for language, dev in extra["corpora"]:
             if dev:

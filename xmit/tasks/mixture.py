@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from xmit.data import batching
 from xmit.errors import ConfigError, check_choice
 from xmit.tasks.base import Task
 from xmit.tasks.datamodule import TaskData
@@ -159,7 +160,8 @@ class TaskMixture(TaskData):
         cap: The most examples that a task counts for.
         temperature: Of ``sampling: temperature``.
         weights: Factors on the shares, by task.
-        updates_per_epoch: Updates that make an epoch, by default Σ_m min(e_m, cap) / (batch size of m).
+        updates_per_epoch: Updates that make an epoch, by default Σ_m min(e_m, cap) / (batch size of m, over all
+            processes).
         data_dir: Of every task that has none of its own. A task with a ``source_language`` that only its files have
             needs its own.
         images: ``real``, ``shuffled`` or ``none`` for every task with images, see
@@ -228,9 +230,10 @@ class TaskMixture(TaskData):
     def train_batches(self) -> MixedBatches:
         """The training batches of all tasks, mixed."""
         streams = {name: task.train_batches(drop_last=True) for name, task in self._tasks.items()}
+        _, world = batching.processes()
         # a stream's length in its own batches, capped as its examples are
         updates = sum(
-            min(len(stream), max(1, (self.cap or 2**62) // self._tasks[name].batch_size))
+            min(len(stream), max(1, (self.cap or 2**62) // (self._tasks[name].batch_size * world)))
             for name, stream in streams.items()
         )
         return MixedBatches(streams, self.shares(), self.updates_per_epoch or updates, torch.initial_seed() % 2**63)

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xmit.errors import ConfigError
 from xmit.hardware import computes_bf16
 
 _TILE = 4096
@@ -73,6 +74,27 @@ def _search(x: Tensor, y: Tensor, k: int, fast: bool | None, both: bool) -> list
         if both:
             kept[1].add(tile, second, first, turned=True)
     return [_finish(a, b, min(k, len(b)), found, product, fast) for (a, b), found in zip(directions, kept, strict=True)]
+
+
+def in_order(decoded: dict[str, Tensor], n: int, task: str) -> Tensor:
+    """The vectors of a whole split, in the order of its items.
+
+    Args:
+        decoded: ``item (n,)`` and ``vector (n, H)``.
+        n: How many items the split has.
+        task: The task's name.
+
+    Raises:
+        ConfigError: If some are missing.
+    """
+    if len(decoded["item"]) != n:
+        raise ConfigError(
+            f"task {task!r} looks for neighbours among all {n} items of a split, of which {len(decoded['item'])} were "
+            f"encoded: leave out trainer.fast_dev_run and trainer.limit_*_batches"
+        )
+    vectors = torch.empty_like(decoded["vector"])
+    vectors[decoded["item"]] = decoded["vector"]
+    return vectors
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from xmit.data.readers import read_squad
 from xmit.data.sources import load_hub
 from xmit.errors import ConfigError
-from xmit.tasks.parallel import Columns, published_rows
+from xmit.tasks.parallel import Columns, keep_rows, published_rows
 from xmit.tasks.spans import hub_columns
 
 if TYPE_CHECKING:
@@ -112,4 +112,4 @@ def of_language(ids: list[str], language: str) -> list[bool]:
 
 def select(columns: Columns, keep: list[bool]) -> Columns:
     """Some rows."""
-    return {name: [v for v, kept in zip(values, keep, strict=True) if kept] for name, values in columns.items()}
+    return keep_rows(columns, (row for row, kept in enumerate(keep) if kept))

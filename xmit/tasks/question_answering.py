@@ -16,6 +16,7 @@ from torch import Tensor
 from xmit.data.batching import Ragged
 from xmit.errors import ConfigError, DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.examples import IGNORED
 from xmit.tasks.scoring import value_consistency
 from xmit.tasks.spans import answer_tokens, best_spans, cut, pair_template, spans_of, tokenize
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 CLS = 0
 """The place of the first token, which stands for no answer, in this window or at all."""
-NO_LABEL = -100
-"""Label of a window whose answer is not where the data say: the loss leaves it out."""
 
 
 class QuestionAnsweringTask(Task):
@@ -161,7 +160,7 @@ class QuestionAnsweringTask(Task):
             for begin, stop in spans_of(len(words), room, self.stride):
                 sequences.append(np.concatenate([head, words[begin:stop], after]))
                 windows.append((example, begin, len(head), len(head) + stop - begin))
-                label = (NO_LABEL, NO_LABEL) if wrong else (CLS, CLS)
+                label = (IGNORED, IGNORED) if wrong else (CLS, CLS)
                 if found and begin <= found[0] and found[1] < stop:
                     label = (found[0] - begin + len(head), found[1] - begin + len(head))
                 labels.append(label)

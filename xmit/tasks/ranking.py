@@ -148,7 +148,8 @@ class RankingTask(EmbeddingTask):
     def setup(self, stage: str) -> None:
         """Load the splits of a stage, and the candidates where there are queries among them."""
         super().setup(stage)
-        assert (self.trains and stage in ("fit", "validate")) or self.candidates
+        if not (self.trains and stage in ("fit", "validate")) and not len(self.candidates):
+            raise DataError(f"task {self.name!r} has no candidates")
 
     def head_spec(self) -> HeadSpec:
         """A head that is trained, or vectors of a hidden layer."""
@@ -201,7 +202,7 @@ class RankingTask(EmbeddingTask):
         import pandas as pd
 
         examples = self.examples(split)
-        vectors = self.vectors(decoded)
+        vectors = self.vectors(decoded, split)
         names = np.asarray(examples.extra["names"], dtype=object)
         candidates = self.unit(vectors[torch.as_tensor(examples.extra["candidate"])])
         languages, items = np.asarray(examples.languages), torch.as_tensor(examples.extra["query"])

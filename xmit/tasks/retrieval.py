@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from xmit.errors import DataError
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
 from xmit.tasks.item_scores import accuracy_items, unknown
 from xmit.tasks.margins import margins
-from xmit.tasks.nearest import top_k
+from xmit.tasks.nearest import in_order, top_k
 from xmit.tasks.scoring import accuracy_scores
 
 if TYPE_CHECKING:
@@ -65,11 +64,9 @@ class EmbeddingTask(Task):
         length = max_length or self.max_length
         return tokenised(self.tokenizer, texts, truncation=True, max_length=length)
 
-    def vectors(self, decoded: dict[str, Tensor]) -> Tensor:
-        """The vectors ``(N, H)`` in the order of the items."""
-        vectors = torch.empty_like(decoded["vector"])
-        vectors[decoded["item"]] = decoded["vector"]
-        return vectors
+    def vectors(self, decoded: dict[str, Tensor], split: str) -> Tensor:
+        """The vectors ``(N, H)`` of a split, in the order of its items."""
+        return in_order(decoded, len(self.examples(split)), self.name)
 
     def unit(self, vectors: Tensor) -> Tensor:
         """Vectors of length 1, centred if that was asked for."""
@@ -142,7 +139,7 @@ class RetrievalTask(EmbeddingTask):
         import pandas as pd
 
         examples = self.examples(split)
-        vectors = self.vectors(decoded)
+        vectors = self.vectors(decoded, split)
         languages = np.asarray(examples.languages)
         frames = []
         for language in dict.fromkeys(examples.languages):

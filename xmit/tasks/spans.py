@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xmit.data.tokens import tokenised
+from xmit.tasks.parallel import keep_rows
 
 if TYPE_CHECKING:
     import datasets
@@ -116,8 +117,7 @@ def drop_misaligned(columns: dict[str, list[Any]]) -> tuple[dict[str, list[Any]]
         if impossible[i]
         or any(is_aligned(context, *one) for one in zip(answers["text"], answers["answer_start"], strict=False))
     ]
-    kept = {name: [values[i] for i in keep] for name, values in columns.items()}
-    return kept, len(columns["context"]) - len(keep)
+    return keep_rows(columns, keep), len(columns["context"]) - len(keep)
 
 
 def best_spans(start: Tensor, end: Tensor, context: Tensor, n_best: int, max_length: int) -> tuple[Tensor, ...]:

@@ -18,15 +18,13 @@ from xmit.data.words import Windows, flatten_lists, split_sentences
 from xmit.errors import ConfigError, DataError
 from xmit.metrics.span_f1 import span_f1
 from xmit.tasks.base import Batch, Examples, HeadSpec, Score, Task
+from xmit.tasks.examples import IGNORED
 from xmit.tasks.item_scores import span_f1_items, unknown
 from xmit.tasks.scoring import MAJORITY, tag_consistency
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
-
-IGNORED = -100
-"""The label of what is neither trained nor scored."""
 
 
 def sentences(columns: dict[str, list[Any]]) -> datasets.Dataset:
