@@ -186,9 +186,10 @@ def test_a_cell_goes_on_only_from_its_own_checkpoint(tmp_path):
     last = run / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
     last.write_bytes(b"x")
-    (run / ".done.json.abc").write_text("half")
+    for name in (".done.json.ab_d1234", ".results.parquet.4711", ".gitignore", ".env.template"):
+        (run / name).write_text("half")
     assert prepare(run, "abc") == str(last)
-    assert not list(run.glob(".*"))
+    assert sorted(path.name for path in run.glob(".*")) == [".env.template", ".gitignore"]
     assert prepare(run, "other") is None
     assert not last.exists()
 
