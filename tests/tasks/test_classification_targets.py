@@ -146,6 +146,20 @@ def test_xstory_cloze_from_the_hub_and_from_files(hub, tmp_path):
     assert test["label"][:5] == [0, 1, 0, 1, 0]
 
 
+def test_a_story_file_of_one_s_own_is_not_divided(tmp_path):
+    names = ["InputStoryid", *(f"InputSentence{k}" for k in (1, 2, 3, 4))]
+    names += ["RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2", "AnswerRightEnding"]
+    rows = [[str(i), *"abcd", "yes", "no", str(i % 2 + 1)] for i in range(12)]
+    text = "\n".join("\t".join(row) for row in [names, *rows]) + "\n"
+    for name in ("mine.tsv", "spring2016.val.en.tsv.split_20_80_train.tsv"):
+        (tmp_path / name).write_text(text)
+    sizes = {}
+    for own in ((), ("train_file",), ("validation_file",), ("train_file", "validation_file")):
+        task = targets.XStoryCloze(data_dir=str(tmp_path), **dict.fromkeys(own, "mine.tsv"))
+        sizes[own] = [len(task.load_split(split, "en")) for split in ("train", "validation")]
+    assert list(sizes.values()) == [[10, 2], [12, 2], [12, 12], [12, 12]]
+
+
 @pytest.mark.parametrize("with_id", [True, False])
 def test_nusax_from_the_hub(hub, with_id):
     nusax(hub, ["eng", "bbc"], with_id)

@@ -163,6 +163,7 @@ def test_misaligned_training_rows_are_dropped_and_counted(tmp_path):
 def test_versions():
     assert "ro" in XQuAD().languages
     assert "ro" not in XQuAD(version="xtreme").languages
+    assert [XQuAD(version=v).benchmark_version for v in ("xtreme", "xtreme-r")] == ["xtreme", "xtreme-r"]
     assert len(XQuAD(version="xtreme").languages) == 11
     assert XQuAD(version="xtreme", languages=["ro"]).languages == ["ro"]
     assert XQuAD().train_from == MLQA().train_from == "squad"

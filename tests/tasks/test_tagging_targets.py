@@ -53,6 +53,7 @@ def test_languages_of_the_two_versions():
     assert len(UDPOS(version="xtreme").languages) == 33
     assert len(PanX().languages) == 48
     assert len(PanX(version="xtreme").languages) == 40
+    assert PanX(version="xtreme").benchmark_version == UDPOS(version="xtreme").benchmark_version == "xtreme"
     assert set(UDPOS().languages) - set(UDPOS(version="xtreme").languages) == set(ADDED)
     assert UDPOS(version="xtreme", languages=["lt"]).languages == ["lt"]
     assert len(MasakhaNER2().languages) == 20

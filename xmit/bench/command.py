@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "demo": whole.demo,
     "e2e": whole.e2e,
 }
+APART = ("e2e",)
+"""Suites that compute nothing in this process."""
 
 
 def environment() -> dict[str, Any]:
@@ -85,10 +89,9 @@ def bench(suites: list[str], quick: bool, output: str | None, older: str | None,
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for name in suites or list(SUITES):
-                for result in SUITES[name](quick):
-                    results.append(result)
-                    console.print(_line(result), highlight=False)
+            for result in _results(suites or list(SUITES), quick):
+                results.append(result)
+                console.print(_line(result), highlight=False)
     except ModuleNotFoundError as error:
         raise ConfigError(f"bench: the peer {error.name!r} is not installed: pip install 'xmit[bench]'") from error
     finally:
@@ -97,6 +100,17 @@ def bench(suites: list[str], quick: bool, output: str | None, older: str | None,
     if output:
         write_json(Path(output), {result.case: result.to_dict() for result in results} | {"environment": environment()})
     return 1 if gate and any(result.passed is False for result in results) else 0
+
+
+def _results(names: list[str], quick: bool) -> Iterator[Result]:
+    """One suite after the other; in a quick bench those whose cases are processes of their own run beside the rest."""
+    beside = [name for name in names if name in APART] if quick and (os.cpu_count() or 1) > 1 else []
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: [result for name in beside for result in SUITES[name](quick)])
+        for name in names:
+            if name not in beside:
+                yield from SUITES[name](quick)
+        yield from waiting.result()
 
 
 def _line(result: Result) -> str:

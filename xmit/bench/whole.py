@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from xmit.bench.recipes import RECIPES, Settings, in_own_process
+from xmit.bench.recipes import Settings, in_own_process
 from xmit.bench.timing import Result, compare
 
 
 def curves_differ(updates: int = 6) -> str:
     """Train a small model by ours and by Hugging Face's Trainer without dropout; what is wrong, if anything."""
     small = Settings("hf", 2, 32 * updates, dropout=0.0, vocabulary=2000, rows=900, log=True, width=64)
-    theirs = RECIPES["hf"](small)["losses"]
-    ours = RECIPES["ours"](replace(small, recipe="ours"))["losses"]
+    theirs, ours = (in_own_process(replace(small, recipe=recipe))["losses"] for recipe in ("hf", "ours"))
     wrong = max(abs(a - b) for a, b in zip(theirs, ours, strict=True))
     return f"the losses of {updates} updates differ by up to {wrong:.1e} from Hugging Face's" if wrong > 2e-4 else ""
 

@@ -49,7 +49,7 @@ def result_row(task: Task, split: str, score: Score) -> dict[str, Any]:
     """A score as a row of results."""
     return {
         "task": task.name,
-        "benchmark_version": task.metadata.benchmark_version,
+        "benchmark_version": task.benchmark_version,
         "split": split,
         "language": score.language,
         "metric": score.metric,

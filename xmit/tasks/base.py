@@ -99,7 +99,7 @@ class Task(TaskData):
         super().__init__()
         if not isinstance(getattr(type(self), "metadata", None), TaskMetadata):
             raise ConfigError(f"{type(self).__qualname__} needs a class attribute 'metadata = TaskMetadata(…)'")
-        self.name = self.metadata.name
+        self.name, self.benchmark_version = self.metadata.name, self.metadata.benchmark_version
         self.languages = [self.resolve_language(code) for code in languages or self.metadata.languages]
         self.data_dir, self.train_file, self.validation_file = data_dir, train_file, validation_file
         sources = [source_language] if isinstance(source_language, str) else source_language

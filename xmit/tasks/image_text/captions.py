@@ -34,7 +34,7 @@ class Captions:
         file: Karpathy's file.
         rows: How many captions each split has.
         parts: Karpathy's names of each split.
-        hub_splits: The hub's names.
+        hub_splits: The hub's names, and how many images each has.
         images: Where its images lie below a folder.
     """
 
@@ -43,7 +43,7 @@ class Captions:
     file: str
     rows: dict[str, int]
     parts: dict[str, tuple[str, ...]]
-    hub_splits: dict[str, tuple[str, ...]]
+    hub_splits: dict[str, dict[str, int]]
     images: tuple[str, ...]
 
 
@@ -53,7 +53,7 @@ FLICKR = Captions(
     "dataset_flickr30k.json",
     FLICKR_ROWS,
     {"train": ("train",), "validation": ("val",), "test": ("test",)},
-    {"train": ("train",), "validation": ("val",), "test": ("test",)},
+    {"train": {"train": 29_000}, "validation": {"val": 1_014}, "test": {"test": 1_000}},
     FLICKR_IMAGES,
 )
 COCO = Captions(
@@ -62,7 +62,7 @@ COCO = Captions(
     "dataset_coco.json",
     COCO_ROWS,
     {"train": ("train", "restval"), "validation": ("val",), "test": ("test",)},
-    {"train": ("train", "restval"), "validation": ("validation",), "test": ("test",)},
+    {"train": {"train": 82_783, "restval": 30_504}, "validation": {"validation": 5_000}, "test": {"test": 5_000}},
     COCO_IMAGES,
 )
 
@@ -82,7 +82,8 @@ def load_captions(task: WithImages, source: Captions, split: str, language: str)
     if task.data_dir:
         iglue = f"{'valid' if split == 'validation' else split}_ann.jsonl"
         names = (source.file, f"annotations/{source.file}", f"karpathy/{source.file}")
-        path = task.file(split, language, *names, iglue, f"annotations/{iglue}")
+        more = (iglue, f"annotations/{iglue}") if source is FLICKR else ()
+        path = task.file(split, language, *names, *more)
         if path.name.startswith("dataset_"):
             value = read_json(path)
             value = value.get("images") if isinstance(value, dict) else None
@@ -104,7 +105,7 @@ def load_captions(task: WithImages, source: Captions, split: str, language: str)
         return caption_table(task, source, found, beside=path.parent)
     import datasets
 
-    tables = [load_hub(source.hub, split=part) for part in source.hub_splits[split]]
+    tables = [load_hub(source.hub, split=part, rows=rows) for part, rows in source.hub_splits[split].items()]
     table = datasets.concatenate_datasets(tables)
     column = "caption" if "caption" in table.column_names else "sentences"
     texts = [[_text(sentence) for sentence in row] for row in table[column][:]]

@@ -28,7 +28,7 @@ class MaskedLM(MaskedLMTask):
         roles=("intermediate",),
         languages=tuple(LANGUAGES.split()),
         main_score="accuracy",
-        dataset="wikimedia/wikipedia",  # revision: no hub could be asked for the commit
+        dataset="wikimedia/wikipedia",
         license="CC BY-SA 3.0 and GFDL",
         citation="Wikimedia Foundation, https://dumps.wikimedia.org; Phang et al. 2020, arXiv 2005.13013",
         description="masked tokens of Wikipedia, or of one's own text, in many languages",

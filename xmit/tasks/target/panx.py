@@ -42,6 +42,7 @@ class PanX(TokenClassificationTask):
 
     def __init__(self, version: Literal["xtreme", "xtreme-r"] = "xtreme-r", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.benchmark_version = version
         if not kwargs.get("languages") and version == "xtreme":
             self.languages = XTREME.split()
 

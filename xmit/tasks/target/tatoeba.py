@@ -47,7 +47,7 @@ class Tatoeba(RetrievalTask):
         citation="Artetxe and Schwenk (2019), Massively Multilingual Sentence Embeddings, TACL",
         description="the translation of an English sentence among up to 1,000",
         language_map=dict(zip(LANGUAGES["xtreme-r"], ISO.split(), strict=True)),
-        benchmark_version="xtreme-r",
+        benchmark_version="xtreme, xtreme-r",
         sizes={"test": 1_000},
     )
 
@@ -55,6 +55,7 @@ class Tatoeba(RetrievalTask):
         self, version: Literal["xtreme", "xtreme-r"] = "xtreme-r", languages: list[str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(languages=languages or list(LANGUAGES[version]), **kwargs)
+        self.benchmark_version = version
 
     def load_split(self, split: str, language: str) -> datasets.Dataset:
         """Load the only split, ``test`` (``validation`` on the hub), of one language."""

@@ -43,6 +43,7 @@ class UDPOS(TokenClassificationTask):
 
     def __init__(self, version: Version = "xtreme-r", treebanks: list[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.benchmark_version = version
         if not kwargs.get("languages") and version == "xtreme":
             self.languages = [code for code in self.languages if code not in ADDED]
         self.treebanks = treebanks

@@ -31,7 +31,18 @@ class XFlickrCO(ImageRetrievalTask):
         citation="Bugliarello et al. 2022, IGLUE: A Benchmark for Transfer Learning across Modalities, ICML",
         description="captions and photographs, found by each other",
         parallel=True,
-        overlaps=("flickr30k_itm", "coco_itm", "snli_ve", "xvnli", "vqa_v2", "gqa", "xgqa", "image_mlm"),
+        overlaps=(
+            "flickr30k_itm",
+            "coco_itm",
+            "snli",
+            "anli_plus",
+            "snli_ve",
+            "xvnli",
+            "vqa_v2",
+            "gqa",
+            "xgqa",
+            "image_mlm",
+        ),
         sizes={**FLICKR_ROWS, "test": 2_000},
     )
 

@@ -48,6 +48,7 @@ class XQuAD(EnglishQATask):
         self, version: Literal["xtreme", "xtreme-r"] = "xtreme-r", languages: list[str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(languages=languages or list(LANGUAGES[version]), **kwargs)
+        self.benchmark_version = version
 
     def read(self, split: str, language: str) -> Columns:
         """The test split: the data set's only one."""

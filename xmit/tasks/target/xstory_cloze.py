@@ -51,7 +51,8 @@ class XStoryCloze(MultipleChoiceTask):
             table = load_hub(self.metadata.dataset, config=code, split=part, parquet_branch=True, rows=count)
             where, rows = f"{self.metadata.dataset}, {code}", {name: table[name][:] for name in names}
         rows["label"] = numbers(rows.popitem()[1], where, 2)
-        if split != "test":
+        own = self.validation_file or (self.train_file and split == "train")  # whose rows are not divided
+        if split != "test" and not own:
             n = len(next(iter(rows.values())))
             rows = keep_rows(rows, (i for i in range(n) if (i % 6 == 5) == (split == "validation")))
         ids, *sentences, first, second, right = rows.values()
