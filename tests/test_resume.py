@@ -35,14 +35,19 @@ class Stopped(Exception):
 class Losses(pl.Callback):
     """Every update's loss; may stop after one."""
 
-    def __init__(self, stop_after=None):
+    def __init__(self, stop_after=None, stop_before=None):
         self.losses, self.stop_after, self.validations = {}, stop_after, []
+        self.stop_before = stop_before
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.losses[trainer.global_step] = (batch["task"], outputs["loss"].item())
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         if self.stop_after is not None and trainer.global_step >= self.stop_after:
+            raise Stopped
+
+    def on_validation_start(self, trainer, module):
+        if self.stop_before is not None and trainer.global_step >= self.stop_before:
             raise Stopped
 
     def on_validation_end(self, trainer, module):
@@ -72,10 +77,10 @@ def config(tiny_encoder, tmp_path, data, **trainer):
     return path
 
 
-def fit(path, output, *extra, stop_after=None):
-    seen = Losses(stop_after)
+def fit(path, output, *extra, stop_after=None, stop_before=None):
+    seen = Losses(stop_after, stop_before)
     arguments = ["fit", "--config", str(path), "--output", str(output), *extra]
-    if stop_after is None:
+    if stop_after is None and stop_before is None:
         XmitCLI(arguments, callbacks=[seen])
     else:
         with pytest.raises(Stopped):
@@ -85,6 +90,21 @@ def fit(path, output, *extra, stop_after=None):
 
 def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("stop_before", [8, 28])
+def test_no_validation_is_lost_between_a_checkpoint_and_it(stop_before, tiny_encoder, tmp_path):
+    """Killed after an update that is both saved and validated, in its midst or at the end of training."""
+    path = config(tiny_encoder, tmp_path, SINGLE, max_steps=28)
+    whole = fit(path, tmp_path / "whole", "--save_every", "4")
+    fit(path, tmp_path / "parts", "--save_every", "4", stop_before=stop_before)
+    last = tmp_path / "parts" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == stop_before - 4
+    second = fit(path, tmp_path / "parts", "--save_every", "4", "--ckpt_path", str(last))
+    assert dict(second.validations) == {s: v for s, v in whole.validations if s >= stop_before}
+    best = [torch.load(tmp_path / run / "checkpoints" / "best.ckpt", weights_only=True) for run in ("whole", "parts")]
+    assert best[0]["global_step"] == best[1]["global_step"]
+    assert all(torch.equal(value, best[1]["state_dict"][key]) for key, value in best[0]["state_dict"].items())
 
 
 @pytest.mark.parametrize(
@@ -116,6 +136,10 @@ def test_resumed_equals_uninterrupted(data, every, stop_after, workers, tiny_enc
     assert min(second.losses) == at + 1
     assert {**first.losses, **second.losses} == whole.losses
     assert {s: v for s, v in second.validations if s > at}.items() <= dict(whole.validations).items()
+    # whatever last.ckpt was saved after, the validation of that update is behind it
+    assert dict(first.validations).keys() >= {s for s in dict(whole.validations) if s <= at}
+    best = [torch.load(tmp_path / run / "checkpoints" / "best.ckpt", weights_only=True) for run in ("whole", "parts")]
+    assert best[0]["global_step"] == best[1]["global_step"]
     assert (
         load_results(tmp_path / "parts")
         .drop(columns="cell")

@@ -129,7 +129,7 @@ class LastCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.path, self.minutes = folder / LAST, minutes
-        self.begun, self.before, self.saved = time.monotonic(), 0.0, False
+        self.begun, self.before, self.saved, self._postponed = time.monotonic(), 0.0, False, False
         self._saved_at = self.begun
 
     @property
@@ -165,13 +165,43 @@ class LastCheckpoint(ModelCheckpoint):
         interruption.defer(True)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Save when it is time, or when the process was told to end."""
+        """Save when it is time, or when the process was told to end; after the validation that is due, if one is.
+
+        A run that went on from before it would leave it out, and perhaps end with other weights.
+        """
         if trainer.fit_loop._should_accumulate():
             return  # gradients lie in no checkpoint
+        if self._validation_is_due(trainer):
+            self._postponed = self._is_time(trainer) or self._stop(trainer)
+            return
         super().on_train_batch_end(trainer, *args)
         if self._stop(trainer):
             self.save(trainer)
             raise interruption.Interrupted(interruption.requested() or 15)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what was to be saved before the validation."""
+        super().on_validation_end(trainer, pl_module)
+        if self._postponed:
+            self._postponed, self._last_time_checked = False, time.monotonic()
+            self.save(trainer)
+            if self._stop(trainer):
+                raise interruption.Interrupted(interruption.requested() or 15)
+
+    @staticmethod
+    def _validation_is_due(trainer: pl.Trainer) -> bool:
+        """Whether a validation follows the batch that has just ended."""
+        fetcher: Any = trainer.fit_loop._data_fetcher
+        return trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+    def _is_time(self, trainer: pl.Trainer) -> bool:
+        """Whether so many updates or minutes have passed; the first process decides."""
+        if self._every_n_train_steps >= 1:
+            return trainer.global_step % self._every_n_train_steps == 0
+        if self.minutes is None:
+            return False
+        due = time.monotonic() - (self._last_time_checked or self.begun) >= 60 * self.minutes
+        return bool(trainer.strategy.broadcast(due))
 
     def _stop(self, trainer: pl.Trainer) -> bool:
         """Whether any process of the run was told to end."""
