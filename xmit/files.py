@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+DRAFT = re.compile(r"\..+\.(ckpt|csv|html|json|parquet|pdf|png|safetensors|tex|yaml)\.([a-z0-9_]{8}|\d+)")
+"""What files are called while they are written: by :func:`atomic_write`, or copied from a URL, with the process."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,15 +19,13 @@ import yaml
 
 from xmit import interruption
 from xmit.errors import StudyError, XmitError
-from xmit.files import no_room, write_json, write_text
+from xmit.files import DRAFT, no_room, write_json, write_text
 from xmit.study.plan import Cell, Keep
 from xmit.study.results import CHECKPOINTS, CONFIG, DONE, ENCODER, ERROR, STARTED
 
 if TYPE_CHECKING:
     from xmit.study.remote import RemoteFolder
 
-DRAFT = re.compile(r"\..+\.(ckpt|csv|html|json|parquet|pdf|png|safetensors|tex|yaml)\.([a-z0-9_]{8}|\d+)")
-"""What files are called while they are written."""
 CellDone = Callable[[Cell, float, str | None], None]
 """Called after a cell with its seconds, and its error in one line if it failed."""
 
