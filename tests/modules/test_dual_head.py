@@ -22,7 +22,7 @@ def sides():
 def encoder(sides):
     mask = torch.ones(N, LENGTH)
     mask[0, -1] = 0
-    return lambda side, layer: Encoded(torch.from_numpy(sides[side]), mask)
+    return lambda side, layer, first: Encoded(torch.from_numpy(sides[side]), mask)
 
 
 def pooled(hidden, head):
@@ -74,14 +74,14 @@ def test_a_candidate_that_occurs_twice_is_no_wrong_one(sides):
 def test_one_pair_alone_has_nothing_to_tell_apart(sides):
     one = {name: hidden[:1] for name, hidden in sides.items()}
     head = DualHead(WIDTH, 2)
-    encode = lambda side, layer: Encoded(torch.from_numpy(one[side]), torch.ones(1, LENGTH))  # noqa: E731
+    encode = lambda side, layer, first: Encoded(torch.from_numpy(one[side]), torch.ones(1, LENGTH))  # noqa: E731
     assert head(encode, {"query": "query", "candidate": "candidate", "labels": torch.tensor([7])})["loss"].item() == 0
 
 
 def test_layer():
     asked = []
 
-    def encode(side, layer):
+    def encode(side, layer, first):
         asked.append(layer)
         return Encoded(torch.zeros(1, LENGTH, WIDTH), torch.ones(1, LENGTH))
 

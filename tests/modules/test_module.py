@@ -63,7 +63,7 @@ def test_classification_head_is_xlm_r_s(tiny_encoder):
     head.projection.load_state_dict(oracle.classifier.out_proj.state_dict())
     side, labels = inputs(tiny_encoder), torch.tensor([0, 2, 1])
 
-    def encode(side, layer=None):
+    def encode(side, layer=None, first=False):
         return Encoded(oracle.roberta(**side).last_hidden_state, side["attention_mask"])
 
     expected = oracle(**side, labels=labels)
@@ -79,7 +79,7 @@ def test_contrastive_loss_is_open_clip_s():
     head = ContrastiveHead(16, 2)
     hidden = {side: torch.randn(7, 1, 16) for side in ("caption", "match")}
 
-    def encode(side, layer=None):
+    def encode(side, layer=None, first=False):
         return Encoded(hidden[side["which"]], torch.ones(7, 1))
 
     batch = {side: {"which": side} for side in hidden}
@@ -266,7 +266,7 @@ def test_similarities_are_in_full_precision(kind):
     common = torch.randn(1, 1, 64)
     sides = {name: common + 0.3 * torch.randn(32, 3, 64) for name in ("a", "b")}
 
-    def encode(side, layer=None):
+    def encode(side, layer=None, first=False):
         return Encoded(sides[side], torch.ones(32, 3))
 
     head = build_head(kind, 64, 2, {"pooling": "mean"} if kind == "dual" else {})

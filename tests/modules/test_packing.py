@@ -45,6 +45,30 @@ def test_packed_states_are_the_padded_model_s(encoder, lengths, layer):
     real = side["attention_mask"].bool()
     torch.testing.assert_close(hidden[real], expected[real], atol=1e-5, rtol=1e-5)
     assert not hidden[~real].any()
+    column = min(lengths) - 1
+    for own in (lengths, None):
+        alone = packing.encode(encoder, own, layer, column, **side)
+        torch.testing.assert_close(alone, expected[:, column : column + 1], atol=1e-5, rtol=1e-5)
+
+
+def test_what_no_head_looks_at_is_not_computed(encoder):
+    lengths, rows = [7, 30, 12], []
+    handles = [
+        block.intermediate.register_forward_hook(lambda m, args, output: rows.append(output.shape[1]))
+        for block in encoder.encoder.layer
+    ]
+    for layer, column, expected in (
+        (None, None, [49, 49, 49]),
+        (None, 0, [49, 49, 3]),
+        (2, 0, [49, 49]),
+        (0, None, []),
+    ):
+        rows.clear()
+        packing.encode(encoder, lengths, layer, column, **padded_batch(lengths))
+        assert rows == expected
+    assert len(encoder.encoder.layer) == 3
+    for handle in handles:
+        handle.remove()
 
 
 @torch.no_grad()
@@ -76,8 +100,9 @@ def test_a_saved_encoder_knows_nothing_of_packing(encoder, tmp_path):
 
 @pytest.mark.parametrize("visual", [None, "prefix", "cross_attention", "late"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_gradients_are_the_padded_batch_s(visual, precision, tiny_encoder):
-    module = MultimodalModule(encoder=tiny_encoder, dropout=0.0)
+@pytest.mark.parametrize(("first", "checkpointing"), [(False, False), (True, False), (True, True)])
+def test_gradients_are_the_padded_batch_s(visual, precision, first, checkpointing, tiny_encoder):
+    module = MultimodalModule(encoder=tiny_encoder, dropout=0.0, checkpointing=checkpointing)
     module._build_encoder()
     torch.manual_seed(1)
     texts = ["Habari", "ein etwas längerer Satz mit vielen Wörtern", "good", "no", "wir gehen heute ins Kino " * 4]
@@ -94,8 +119,9 @@ def test_gradients_are_the_padded_batch_s(visual, precision, tiny_encoder):
     for extra in ({}, {"lengths": lengths}):
         module.zero_grad()
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            encoded = module.encode({**side, **extra})
-        loss = (encoded.hidden[encoded.mask.bool()].float() @ weights).pow(2).mean() + encoded.pool("cls").sum()
+            encoded = module.encode({**side, **extra}, first=first and bool(extra))
+        every = 0 if first else (encoded.hidden[encoded.mask.bool()].float() @ weights).pow(2).mean()
+        loss = every + (encoded.pool("cls").float() @ weights).pow(2).sum()
         loss.backward()
         gradients = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
         found.append((loss.detach(), gradients))

@@ -67,7 +67,7 @@ def ours(task, peer, batch):
     head.dense.load_state_dict(peer.roberta.pooler.dense.state_dict())
     head.projection.load_state_dict(peer.classifier.state_dict())
 
-    def encode(side, layer=None):
+    def encode(side, layer=None, first=False):
         hidden = peer.roberta(side["input_ids"], attention_mask=side["attention_mask"]).last_hidden_state
         return Encoded(hidden, side["attention_mask"])
 

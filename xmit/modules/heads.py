@@ -41,9 +41,12 @@ class Encoded:
 
 
 class Encode(Protocol):
-    """Encodes one side of a batch; ``layer`` counts hidden states, 0 being the embeddings, None the last."""
+    """Encodes one side of a batch; ``layer`` counts hidden states, 0 being the embeddings, None the last.
 
-    def __call__(self, side: dict[str, Tensor], layer: int | None = None) -> Encoded:
+    With ``first`` only the first text token's state is given, at less cost.
+    """
+
+    def __call__(self, side: dict[str, Tensor], layer: int | None = None, first: bool = False) -> Encoded:
         """Return the hidden states."""
         ...
 
@@ -110,7 +113,7 @@ class ClassificationHead(Head):
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_labels)`` and ``loss``."""
-        pooled = encode(batch["text"]).pool(self.pooling)
+        pooled = encode(batch["text"], first=self.pooling == "cls").pool(self.pooling)
         logits = self.projection(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
         outputs = {"logits": logits}
         if "labels" in batch:
@@ -167,7 +170,8 @@ class EmbeddingHead(Head):
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``vector (B, H)``."""
-        return {"vector": encode(batch["text"], layer=self.layer).pool(self.pooling).float()}
+        encoded = encode(batch["text"], layer=self.layer, first=self.pooling == "cls")
+        return {"vector": encoded.pool(self.pooling).float()}
 
 
 class DualHead(Head):
@@ -207,19 +211,19 @@ class DualHead(Head):
 
     def vectors(self, encoded: Encoded) -> Tensor:
         """One vector an item ``(B, H)``."""
-        if self.dense is not None:
-            return torch.tanh(self.dense(encoded.pool("cls"))).float()
-        return encoded.pool("cls" if self.pooling == "cls" else "mean").float()
+        pooled = encoded.pool("mean" if self.pooling == "mean" else "cls")
+        return (pooled if self.dense is None else torch.tanh(self.dense(pooled))).float()
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``vector (B, H)`` of the side ``text``; or ``loss``, if the batch has ``query`` and ``candidate`` instead.
 
         Items with the same of ``labels (B,)`` have the same candidate.
         """
+        options: dict[str, Any] = {"layer": self.layer, "first": self.pooling != "mean"}
         if "query" not in batch:
-            return {"vector": self.vectors(encode(batch["text"], layer=self.layer))}
+            return {"vector": self.vectors(encode(batch["text"], **options))}
         query, candidate = (
-            F.normalize(self.vectors(encode(batch[side], layer=self.layer)), dim=-1) for side in ("query", "candidate")
+            F.normalize(self.vectors(encode(batch[side], **options)), dim=-1) for side in ("query", "candidate")
         )
         with full_precision(query):
             logits = self.scale * query @ candidate.T
@@ -313,7 +317,8 @@ class ChoiceHead(Head):
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_choices)``, and ``loss`` if the batch has ``labels (B,)``."""
-        pooled = torch.stack([encode(batch[f"choice_{i}"]).pool("cls") for i in range(self.num_choices)], dim=1)
+        encoded = [encode(batch[f"choice_{i}"], first=True) for i in range(self.num_choices)]
+        pooled = torch.stack([one.pool("cls") for one in encoded], dim=1)
         logits = self.projection(self.dropout(torch.tanh(self.dense(pooled)))).squeeze(-1).float()
         if "n_choices" in batch:
             absent = torch.arange(self.num_choices, device=logits.device) >= batch["n_choices"][:, None]

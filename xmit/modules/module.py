@@ -187,16 +187,18 @@ class MultimodalModule(CompactModule):
 
     # -- forward -------------------------------------------------------------------------------------------
 
-    def encode(self, side: dict[str, Tensor], layer: int | None = None) -> Encoded:
+    def encode(self, side: dict[str, Tensor], layer: int | None = None, first: bool = False) -> Encoded:
         """Encode one side of a batch.
 
         Args:
             side: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``, and ``lengths``,
                 tokens on the host, if padding is not to be computed on.
             layer: Which hidden state, 0 being the embeddings; the last by default.
+            first: Give that of the first text token alone, which saves most of the last layer.
 
         Returns:
-            The hidden states ``(B, N + L, H)``, after ``N`` visual tokens where the fusion puts them before the text.
+            The hidden states ``(B, N + L, H)``, after ``N`` visual tokens where the fusion puts them before the text;
+            ``(B, 1, H)`` with ``first``.
         """
         assert self.text_encoder is not None
         inputs, visual = self.encoder_inputs(side)
@@ -206,10 +208,10 @@ class MultimodalModule(CompactModule):
         if "encoder_hidden_states" in inputs:
             lengths = None  # the layers that look at images want them item by item
         lengths = lengths and [n_visual + length for length in lengths]
-        hidden = packing.encode(self.text_encoder, lengths, layer, **inputs)
+        hidden = packing.encode(self.text_encoder, lengths, layer, n_visual if first else None, **inputs)
         if visual is not None and self.fusion is not None:
             hidden = self.fusion.join(hidden, visual)
-        return Encoded(hidden, mask, n_visual)
+        return Encoded(hidden, mask[:, :1], 0) if first else Encoded(hidden, mask, n_visual)
 
     def encoder_inputs(self, side: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
         """What the text encoder is called with for one side of a batch, and its visual tokens if it has images.

@@ -4,6 +4,9 @@ The encoder computes on ``(1, T, H)``, T being the real tokens of the batch; onl
 ends. It is told through transformers' attention interface: the function registered here is SDPA for padded batches, and
 for packed ones attends within each sequence alone. Heads get padded hidden states back, so they see no difference.
 
+What no head looks at is not computed: layers above the one that is asked for, and, where only the first token of each
+sequence counts, what the last layer does with the others once they have been attended to.
+
 Positions are the padded batch's own, which begin at ``pad_token_id + 1``. transformers' ``sdpa`` and ``eager`` would
 attend across packed sequences without a word, see ``docs/performance.md``.
 """
@@ -11,7 +14,8 @@ attend across packed sequences without a word, see ``docs/performance.md``.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -61,14 +65,20 @@ class Packing:
         lengths: Tokens of each sequence of the padded batch, on the host ``(B,)``.
         width: The width of the padded batch.
         device: Where the batch is.
+        column: The only column of the padded batch that is wanted of the last layer; all by default.
     """
 
-    def __init__(self, lengths: Sequence[int], width: int, device: torch.device) -> None:
+    def __init__(self, lengths: Sequence[int], width: int, device: torch.device, column: int | None = None) -> None:
         sizes = np.asarray(lengths, dtype=np.int64)
         self.order = np.argsort(-sizes, kind="stable")
         self.sizes, self.device, self.shape = sizes[self.order], device, (len(sizes), width)
         self.max_length = int(self.sizes[0])
         self.index = self._send(_places(self.sizes, self.order * width))
+        self.wanted: Tensor | None = None
+        if column is not None:
+            wanted = np.empty(len(sizes), dtype=np.int64)
+            wanted[self.order] = np.cumsum(self.sizes) - self.sizes + column
+            self.wanted = self._send(wanted)
 
     def _send(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
@@ -193,8 +203,41 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
+def _only_wanted(module: nn.Module, args: Any, kwargs: dict[str, Any], output: tuple[Tensor, Any]) -> Any:
+    """After the last layer's attention: leave out the tokens that nobody wants. A hook, which keeps no state."""
+    packing: Packing | None = kwargs.get("packing")
+    if packing is None or packing.wanted is None:
+        return None
+    return output[0].index_select(1, packing.wanted), *output[1:]
+
+
+def _prepare(encoder: XLMRobertaModel) -> None:
+    """Set the encoder's attention to this module's, and hook into its last layer, once."""
+    if encoder.config._attn_implementation != NAME:
+        encoder.set_attn_implementation(NAME)
+    last = encoder.encoder.layer[-1].attention
+    if not hasattr(last, "xmit_hooked"):
+        last.register_forward_hook(_only_wanted, with_kwargs=True)
+        last.xmit_hooked = True
+
+
+@contextmanager
+def _layers_up_to(encoder: XLMRobertaModel, layer: int) -> Iterator[None]:
+    """Within it the encoder is as deep as ``layer``."""
+    every = encoder.encoder.layer
+    encoder.encoder.layer = nn.ModuleList(list(every)[:layer])
+    try:
+        yield
+    finally:
+        encoder.encoder.layer = every
+
+
 def encode(
-    encoder: XLMRobertaModel, lengths: Sequence[int] | None, layer: int | None = None, **inputs: Tensor | None
+    encoder: XLMRobertaModel,
+    lengths: Sequence[int] | None,
+    layer: int | None = None,
+    column: int | None = None,
+    **inputs: Tensor | None,
 ) -> Tensor:
     """Run the encoder on a padded batch, without its padding where lengths are given.
 
@@ -202,24 +245,27 @@ def encode(
         encoder: The text encoder; its attention is set to this module's.
         lengths: Tokens of each sequence, on the host, visual ones included; None computes on the padded batch.
         layer: Which hidden state; the last by default.
+        column: Give the states of this column of the batch alone, at which every sequence has a token.
         **inputs: ``input_ids`` or ``inputs_embeds``, ``attention_mask``, perhaps ``position_ids``; padded on the
             right.
 
     Returns:
-        Hidden states ``(B, L, H)``.
+        Hidden states ``(B, L, H)``; ``(B, 1, H)`` of one column.
     """
     deep = layer is not None and layer != encoder.config.num_hidden_layers
     packing = None
     if lengths is not None:
-        if encoder.config._attn_implementation != NAME:
-            encoder.set_attn_implementation(NAME)
+        _prepare(encoder)
         given = {name: value for name, value in inputs.items() if value is not None and name != "attention_mask"}
         first = next(iter(given.values()))
-        packing = Packing(lengths, first.shape[1], first.device)
+        packing = Packing(lengths, first.shape[1], first.device, None if deep else column)
         inputs = {name: packing.pack(value) for name, value in given.items()}
         if "position_ids" not in inputs:  # a padded batch counts from here too
             first_position = int(encoder.config.pad_token_id or 0) + 1
             inputs["position_ids"] = (packing.index % packing.shape[1] + first_position).unsqueeze(0)
-    output = encoder(**inputs, output_hidden_states=deep, **({"packing": packing} if packing else {}))
-    hidden: Tensor = output.hidden_states[layer] if deep else output.last_hidden_state
-    return packing.unpack(hidden) if packing else hidden
+    with _layers_up_to(encoder, layer) if deep and layer is not None else nullcontext():
+        hidden: Tensor = encoder(**inputs, **({"packing": packing} if packing else {})).last_hidden_state
+    if packing and packing.wanted is not None:
+        return hidden.transpose(0, 1)
+    padded = packing.unpack(hidden) if packing else hidden
+    return padded if column is None else padded[:, column : column + 1]
