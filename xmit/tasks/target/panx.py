@@ -1,22 +1,23 @@
 """PAN-X, also called WikiANN: names in Wikipedia."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from xmit.data.sources import load_hub
 from xmit.data.words import hub_columns, read_xtreme
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.token_classification import TokenClassificationTask, sentences
+from xmit.tasks.versions import XtremeVersions
 
 XTREME = """ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw yo my zh
 kk tr et fi hu"""
-ADDED = "qu pl uk az lt pa gu ro"  # by XTREME-R, from the same source
+ADDED = ("qu", "pl", "uk", "az", "lt", "pa", "gu", "ro")  # by XTREME-R, from the same source
 ROWS = {**dict.fromkeys(XTREME.split(), 10_000), **dict.fromkeys(("jv", "my", "yo"), 100)}  # to validate and test on
 ROWS |= dict.fromkeys(("af", "bn", "hi", "kk", "ml", "mr", "ms", "sw", "ta", "te", "tl", "ur"), 1_000)
 
 
 @register_task
-class PanX(TokenClassificationTask):
+class PanX(XtremeVersions, TokenClassificationTask):
     """Persons, organisations and places, tagged by Wikipedia's links: noisy where a Wikipedia is small.
 
     In ``data_dir``: XTREME's ``panx/test-en.tsv``, test files without tags, or WikiANN's own ``en/test``, ``en-test``.
@@ -29,7 +30,7 @@ class PanX(TokenClassificationTask):
     metadata: ClassVar[TaskMetadata] = TaskMetadata(
         name="panx",
         roles=("target",),
-        languages=(*XTREME.split(), *ADDED.split()),
+        languages=(*XTREME.split(), *ADDED),
         main_score="f1",
         dataset="unimelb-nlp/wikiann",
         license="not stated; Wikipedia's text is CC BY-SA 3.0",
@@ -40,11 +41,7 @@ class PanX(TokenClassificationTask):
     )
     label_names = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
-    def __init__(self, version: Literal["xtreme", "xtreme-r"] = "xtreme-r", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.benchmark_version = version
-        if not kwargs.get("languages") and version == "xtreme":
-            self.languages = XTREME.split()
+    added = ADDED
 
     def load_split(self, split: str, language: str) -> Any:
         """Load one split of one language."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from xmit.data.readers import read_parallel
 from xmit.data.sources import find_file, load_hub
@@ -10,22 +10,23 @@ from xmit.errors import ConfigError
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.retrieval import RetrievalTask
+from xmit.tasks.versions import XtremeVersions
 
 if TYPE_CHECKING:
     import datasets
 
 XTREME = "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
-XTREME_R = "az lt pl ro uk"
+ADDED = ("az", "lt", "pl", "ro", "uk")
 ISO = "afr ara bul ben deu ell spa est eus pes fin fra heb hin hun ind ita jpn jav kat kaz kor mal mar nld por rus swh"
 ISO += " tam tel tha tgl tur urd vie cmn aze lit pol ron ukr"
-LANGUAGES = {"xtreme": tuple(XTREME.split()), "xtreme-r": tuple(f"{XTREME} {XTREME_R}".split())}
+LANGUAGES = (*XTREME.split(), *ADDED)
 ROWS = {"jv": 205, "sw": 390, "ta": 307, "te": 234, "ka": 746, "kk": 575, "ml": 687, "th": 548}
 """The languages with fewer than 1,000 pairs."""
 MTEB = "mteb/tatoeba-bitext-mining"
 
 
 @register_task
-class Tatoeba(RetrievalTask):
+class Tatoeba(XtremeVersions, RetrievalTask):
     """English queries, foreign candidates, nearest by cosine; nothing is trained.
 
     As in XTREME (``utils_preprocess.py``, ``evaluate_retrieval.py``) the English sentences are sorted, and an answer
@@ -40,22 +41,18 @@ class Tatoeba(RetrievalTask):
     metadata: ClassVar[TaskMetadata] = TaskMetadata(
         name="tatoeba",
         roles=("target",),
-        languages=LANGUAGES["xtreme-r"],
+        languages=LANGUAGES,
         main_score="accuracy",
         dataset="google/xtreme",
         license="CC BY 2.0 FR",
         citation="Artetxe and Schwenk (2019), Massively Multilingual Sentence Embeddings, TACL",
         description="the translation of an English sentence among up to 1,000",
-        language_map=dict(zip(LANGUAGES["xtreme-r"], ISO.split(), strict=True)),
+        language_map=dict(zip(LANGUAGES, ISO.split(), strict=True)),
         benchmark_version="xtreme, xtreme-r",
         sizes={"test": 1_000},
     )
 
-    def __init__(
-        self, version: Literal["xtreme", "xtreme-r"] = "xtreme-r", languages: list[str] | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(languages=languages or list(LANGUAGES[version]), **kwargs)
-        self.benchmark_version = version
+    added = ADDED
 
     def load_split(self, split: str, language: str) -> datasets.Dataset:
         """Load the only split, ``test`` (``validation`` on the hub), of one language."""
@@ -89,7 +86,7 @@ class Tatoeba(RetrievalTask):
             sides = pairs["first"], pairs["second"]
         else:
             rows, known = ROWS.get(language, 1000), True
-            if language in LANGUAGES["xtreme"]:
+            if language not in ADDED:
                 pairs = load_hub(self.metadata.dataset, split="validation", config=f"tatoeba.{code}", rows=rows)
                 sides = list(pairs["source_sentence"]), list(pairs["target_sentence"])
             else:

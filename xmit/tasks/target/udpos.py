@@ -1,18 +1,17 @@
 """UD-POS: parts of speech in the treebanks of Universal Dependencies."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from xmit.data.treebanks import ADDED, TREEBANKS, UPOS, hub_treebanks, local_treebanks
 from xmit.data.words import read_xtreme
 from xmit.registry import register_task
 from xmit.tasks.metadata import TaskMetadata
 from xmit.tasks.token_classification import TokenClassificationTask, sentences
-
-Version = Literal["xtreme", "xtreme-r"]
+from xmit.tasks.versions import XtremeVersions
 
 
 @register_task
-class UDPOS(TokenClassificationTask):
+class UDPOS(XtremeVersions, TokenClassificationTask):
     """Parts of speech. ``f1`` is what XTREME reports, often as "accuracy"; ``accuracy`` is the real one.
 
     From ``data_dir``: every treebank of a language, ``**/en_*-ud-test.conllu``, fused forms as one word; or XTREME's
@@ -20,8 +19,8 @@ class UDPOS(TokenClassificationTask):
     syntactic words, so that their scores are not XTREME's.
 
     Args:
-        version: The benchmark whose languages are scored by default: 33 in ``xtreme``, 38 in ``xtreme-r``.
         treebanks: Test on these only; those of ``[pud]`` are parallel, by ids such as ``pud/n01001011``.
+        version: The benchmark whose languages are scored by default: 33 in ``xtreme``, 38 in ``xtreme-r``.
         languages: See :class:`~xmit.tasks.base.Task`, as for all further arguments.
     """
 
@@ -41,11 +40,10 @@ class UDPOS(TokenClassificationTask):
     label_names = UPOS
     parallel_ids = "pud/"
 
-    def __init__(self, version: Version = "xtreme-r", treebanks: list[str] | None = None, **kwargs: Any) -> None:
+    added = ADDED
+
+    def __init__(self, treebanks: list[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.benchmark_version = version
-        if not kwargs.get("languages") and version == "xtreme":
-            self.languages = [code for code in self.languages if code not in ADDED]
         self.treebanks = treebanks
 
     def load_split(self, split: str, language: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 from xmit.data.readers import read_squad
 from xmit.data.sources import find_file, load_hub
@@ -12,13 +12,11 @@ from xmit.tasks.parallel import Columns
 from xmit.tasks.qa_sources import SQUAD_SIZES
 from xmit.tasks.spans import hub_columns
 from xmit.tasks.target.english_qa import EnglishQATask
-
-XTREME = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
-LANGUAGES = {"xtreme": XTREME, "xtreme-r": (*XTREME, "ro")}
+from xmit.tasks.versions import XtremeVersions
 
 
 @register_task
-class XQuAD(EnglishQATask):
+class XQuAD(XtremeVersions, EnglishQATask):
     """Professional translations of 240 paragraphs and 1,190 questions of SQuAD 1.1's dev split.
 
     Its English questions stand in SQuAD's dev split, the validation split here: English is no unseen test data
@@ -32,7 +30,7 @@ class XQuAD(EnglishQATask):
     metadata: ClassVar[TaskMetadata] = TaskMetadata(
         name="xquad",
         roles=("target",),
-        languages=LANGUAGES["xtreme-r"],
+        languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh", "ro"),
         main_score="f1",
         dataset="google/xquad",
         license="CC BY-SA 4.0",
@@ -44,11 +42,7 @@ class XQuAD(EnglishQATask):
         sizes={**SQUAD_SIZES["1.1"], "test": 1_190},
     )
 
-    def __init__(
-        self, version: Literal["xtreme", "xtreme-r"] = "xtreme-r", languages: list[str] | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(languages=languages or list(LANGUAGES[version]), **kwargs)
-        self.benchmark_version = version
+    added = ("ro",)
 
     def read(self, split: str, language: str) -> Columns:
         """The test split: the data set's only one."""
