@@ -215,7 +215,7 @@ def _prepare(encoder: XLMRobertaModel) -> None:
     """Set the encoder's attention to this module's, and hook into its last layer, once."""
     if encoder.config._attn_implementation != NAME:
         encoder.set_attn_implementation(NAME)
-    last = encoder.encoder.layer[-1].attention
+    last: Any = encoder.encoder.layer[-1].attention
     if not hasattr(last, "xmit_hooked"):
         last.register_forward_hook(_only_wanted, with_kwargs=True)
         last.xmit_hooked = True
@@ -237,6 +237,7 @@ def encode(
     lengths: Sequence[int] | None,
     layer: int | None = None,
     column: int | None = None,
+    /,
     **inputs: Tensor | None,
 ) -> Tensor:
     """Run the encoder on a padded batch, without its padding where lengths are given.
