@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from xmit.__main__ import main
 from xmit.data.pairs import read_pairs as read_any
-from xmit.errors import DataError, LanguageNotFoundError
+from xmit.errors import ConfigError, DataError, LanguageNotFoundError
 from xmit.study.results import load_results
 from xmit.tasks import MNLI, PAWSX, QQP, SNLI, XNLI, AfriXNLI, ANLIPlus
 from xmit.tasks.nli import read_pairs
@@ -97,7 +97,7 @@ def test_another_number_of_rows_or_order_of_labels_is_refused(hub, monkeypatch):
 
 @pytest.mark.parametrize("task", [MNLI, QQP, ANLIPlus])
 def test_hidden_test_labels_are_no_surprise(task):
-    with pytest.raises(DataError, match="not public; set test_split: validation"):
+    with pytest.raises(ConfigError, match="not public; set test_split: validation"):
         task().setup("test")
 
 

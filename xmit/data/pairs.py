@@ -23,7 +23,7 @@ from typing import Any
 from xmit.data.readers import read_csv, read_jsonl, read_lines, read_tsv
 from xmit.data.sources import labels_to_ids, load_hub
 from xmit.data.text import fail
-from xmit.errors import DataError
+from xmit.errors import ConfigError
 
 Layout = tuple[str, str, str]
 """The names of the columns of the two texts and of the label."""
@@ -146,6 +146,6 @@ def _tab_separated(
     return {name: [row[found.index(name)] for row in whole] for name in layout}
 
 
-def no_test_labels(task: str) -> DataError:
+def no_test_labels(task: str) -> ConfigError:
     """The error for a test split whose labels nobody has."""
-    return DataError(f"task {task!r}: the labels of its test split are not public; set test_split: validation")
+    return ConfigError(f"task {task!r}: the labels of its test split are not public; set test_split: validation")
