@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import json
 import os
 import random
 import shutil
@@ -185,6 +186,9 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", help="a study file; a miniature by default")
     parser.add_argument("--updates", type=int, help="with --config: updates between full checkpoints (as it says)")
+    parser.add_argument(
+        "--undisturbed", help="with --config: this finished study to compare with, instead of running one"
+    )
     parser.add_argument("--spawn", action="store_true", help="a new interpreter each time: slower, the same otherwise")
     args = parser.parse_args(arguments)
     Study.spawn = args.spawn
@@ -207,11 +211,13 @@ def main(arguments=None):
 
         load_tokenizer(str(work / "tiny"))
     begun = time.monotonic()
-    code = Study(config, work / "peace").wait()
-    assert code == 0, (work / "peace.log").read_text()
-    alone = time.monotonic() - begun
-    cells = len(finished(work / "peace"))
-    rows, hashes = outcome(work / "peace")
+    peace = Path(args.undisturbed).resolve() if args.undisturbed else work / "peace"
+    if not args.undisturbed:
+        code = Study(config, peace).wait()
+        assert code == 0, (work / "peace.log").read_text()
+    alone = sum(json.loads(done)["seconds"] for _, done in finished(peace).values())
+    cells = len(finished(peace))
+    rows, hashes = outcome(peace)
     print(f"undisturbed: {cells} cells, {len(rows)} rows, {alone:.0f} s", flush=True)
     kills, rounds, resumed, hit = 0, 0, 0, collections.Counter()
     while kills < args.kills:
@@ -238,7 +244,7 @@ def main(arguments=None):
         assert len(now) == cells
         again, other = outcome(folder)
         pd.testing.assert_frame_equal(rows, again, check_exact=True)
-        assert hashes == other, {k for k in hashes if hashes[k] != other.get(k)}
+        assert hashes == other, {k for k in hashes | other if hashes.get(k) != other.get(k)}
         litter = [p for p in folder.rglob(".*") if p.is_file()] + list(folder.rglob("*.ckpt"))
         assert not litter, litter
         print(f"round {rounds}: {kills - first} kills, finished, rows, predictions and encoders equal", flush=True)

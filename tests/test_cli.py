@@ -199,6 +199,14 @@ def test_a_finished_run_is_not_overwritten_by_another(run, tiny_encoder, capsys)
     assert fit(tiny_encoder, run, "--model.warmup=0.5", "--overwrite") == 0
 
 
+def test_an_encoder_half_written_by_a_killed_run_is_cleared_away(tiny_encoder, tmp_path):
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / ".tmplVhznY").write_bytes(b"half of model.safetensors, as the kill test of the demo found")
+    assert fit(tiny_encoder, tmp_path, "--save_encoder=true") == 0
+    assert not list((tmp_path / "encoder").glob(".*"))
+    assert (tmp_path / "encoder" / "model.safetensors").is_file()
+
+
 def test_a_chained_run_says_what_it_started_from(run, tiny_encoder, tmp_path):
     assert main(["export", str(run), "--output", str(run / "encoder")]) == 0
     assert fit(tiny_encoder, tmp_path / "next", f"--model.init_from={run}") == 0

@@ -264,6 +264,8 @@ class XmitCLI(LightningCLI):
             save = self.options.save_encoder
             if save or (save is None and info.role == "intermediate"):
                 saved = self.whole(model)
+                for draft in (self.folder / ENCODER).glob(".tmp*"):
+                    draft.unlink()  # safetensors' own name for it, left by a process that was killed here
                 saved.save_pretrained(str(self.folder / ENCODER))
                 shutil.rmtree(self.folder / FUSION, ignore_errors=True)  # an overwritten run's, of another encoder
                 saved.save_fusion(str(self.folder / FUSION))
