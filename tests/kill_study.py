@@ -158,7 +158,7 @@ def wait_to_kill(study, rng, since):
             if not skip:
                 return
             skip, old = skip - 1, old | new
-        time.sleep(0.0005)  # leave the core to the study
+        time.sleep(0.002)  # leave the core to the study
 
 
 def finished(folder):
