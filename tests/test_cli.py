@@ -199,12 +199,13 @@ def test_a_finished_run_is_not_overwritten_by_another(run, tiny_encoder, capsys)
     assert fit(tiny_encoder, run, "--model.warmup=0.5", "--overwrite") == 0
 
 
-def test_an_encoder_half_written_by_a_killed_run_is_cleared_away(tiny_encoder, tmp_path):
+def test_an_encoder_is_written_whole_where_a_killed_run_left_half_of_one(tiny_encoder, tmp_path):
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / ".tmplVhznY").write_bytes(b"half of model.safetensors, as the kill test of the demo found")
     assert fit(tiny_encoder, tmp_path, "--save_encoder=true") == 0
     assert not list((tmp_path / "encoder").glob(".*"))
     assert (tmp_path / "encoder" / "model.safetensors").is_file()
+    assert json.loads((tmp_path / "encoder" / "tokenizer.json").read_text())["truncation"] is None
 
 
 def test_a_chained_run_says_what_it_started_from(run, tiny_encoder, tmp_path):

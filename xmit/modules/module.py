@@ -375,8 +375,7 @@ class MultimodalModule(CompactModule):
     def save_pretrained(self, folder: str) -> None:
         """Write the text encoder and its tokenizer as transformers does (safetensors), nothing else.
 
-        ``AutoModel`` adds a pooler of its own and says that it is new: xmit trains none, and hidden states do not
-        depend on it.
+        ``AutoModel`` adds a pooler of its own and says that it is new: hidden states do not depend on it.
 
         Args:
             folder: Where to; ``AutoModel.from_pretrained(folder)`` gives the same hidden states.
@@ -385,7 +384,9 @@ class MultimodalModule(CompactModule):
             self._build_encoder()
         assert self.text_encoder is not None
         self.text_encoder.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
+        tokenizer: Any = self.tokenizer
+        tokenizer.backend_tokenizer.no_truncation()  # a task's max_length is no property of the encoder
+        tokenizer.save_pretrained(folder)
         for file in Path(folder).glob("*.safetensors"):
             file.chmod(0o644)  # safetensors writes for the owner alone, which is a nuisance on shared machines
 
