@@ -76,7 +76,7 @@ class Peer(nn.Module):
         outputs: dict[str, Tensor] = self.head(self._encode, {**batch, "labels": labels})
         return {name: outputs[name] for name in ("loss", "logits") if name in outputs}
 
-    def _encode(self, side: dict[str, Tensor], layer: int | None = None) -> Encoded:
+    def _encode(self, side: dict[str, Tensor], layer: int | None = None, first: bool = False) -> Encoded:
         return Encoded(self.encoder(**side).last_hidden_state, side["attention_mask"], 0)
 
 
