@@ -54,13 +54,14 @@ def test_packed_states_are_the_padded_model_s(encoder, lengths, layer):
 def test_what_no_head_looks_at_is_not_computed(encoder):
     lengths, rows = [7, 30, 12], []
     handles = [
-        block.intermediate.register_forward_hook(lambda m, args, output: rows.append(output.shape[1]))
+        part.register_forward_hook(lambda m, args, output: rows.append(args[0].shape[1]))
         for block in encoder.encoder.layer
+        for part in (block.attention.self.query, block.attention.self.key, block.intermediate)
     ]
     for layer, column, expected in (
-        (None, None, [49, 49, 49]),
-        (None, 0, [49, 49, 3]),
-        (2, 0, [49, 49]),
+        (None, None, [49, 49, 49] * 3),
+        (None, 0, [49, 49, 49] * 2 + [3, 49, 3]),
+        (2, 0, [49, 49, 49] * 2),
         (0, None, []),
     ):
         rows.clear()

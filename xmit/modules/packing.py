@@ -5,7 +5,7 @@ ends. It is told through transformers' attention interface: the function registe
 for packed ones attends within each sequence alone. Heads get padded hidden states back, so they see no difference.
 
 What no head looks at is not computed: layers above the one that is asked for, and, where only the first token of each
-sequence counts, what the last layer does with the others once they have been attended to.
+sequence counts, what the last layer does with the others but attend to them.
 
 Positions are the padded batch's own, which begin at ``pad_token_id + 1``. transformers' ``sdpa`` and ``eager`` would
 attend across packed sequences without a word, see ``docs/performance.md``.
@@ -74,11 +74,9 @@ class Packing:
         self.sizes, self.device, self.shape = sizes[self.order], device, (len(sizes), width)
         self.max_length = int(self.sizes[0])
         self.index = self._send(_places(self.sizes, self.order * width))
-        self.wanted: Tensor | None = None
+        self.wanted: Tensor | None = None  # places of the wanted tokens, in the order in which they are packed
         if column is not None:
-            wanted = np.empty(len(sizes), dtype=np.int64)
-            wanted[self.order] = np.cumsum(self.sizes) - self.sizes + column
-            self.wanted = self._send(wanted)
+            self.wanted = self._send(np.cumsum(self.sizes) - self.sizes + column)
 
     def _send(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
@@ -87,6 +85,16 @@ class Packing:
     def cu_seqlens(self) -> Tensor:
         """Where each sequence begins, and the end of the last, ``(B + 1,)`` int32."""
         return self._send(np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int32))
+
+    def ends(self, one_each: bool) -> tuple[Tensor, Tensor, int, int]:
+        """Where the queries of a sequence end, where its keys do, and the most of each; with one query each or all."""
+        if not one_each:
+            return self.cu_seqlens, self.cu_seqlens, self.max_length, self.max_length
+        return self._one_each, self.cu_seqlens, 1, self.max_length
+
+    @cached_property
+    def _one_each(self) -> Tensor:
+        return self._send(np.arange(len(self.sizes) + 1, dtype=np.int32))
 
     @cached_property
     def groups(self) -> list[_Group]:
@@ -110,10 +118,11 @@ class Packing:
         return padded.flatten(0, 1).index_select(0, self.index).unsqueeze(0)
 
     def unpack(self, packed: Tensor) -> Tensor:
-        """``(1, T, H)`` to ``(B, L, H)``, zero where there is no token."""
+        """``(1, T, H)`` to ``(B, L, H)``, zero where there is no token; to ``(B, 1, H)`` if one of each is wanted."""
         n, width = self.shape
-        padded = packed.new_zeros(n * width, packed.shape[-1]).index_copy_(0, self.index, packed[0])
-        return padded.view(n, width, -1)
+        if self.wanted is not None:
+            return torch.empty_like(packed[0]).index_copy_(0, self._send(self.order), packed[0]).unsqueeze(1)
+        return _among(n * width, self.index, packed[0]).view(n, width, -1)
 
 
 def _places(sizes: Any, starts: Any) -> Any:
@@ -161,41 +170,51 @@ def attention(
         )
         return padded
     parts = [part[0].transpose(0, 1) for part in (query, key, value)]  # (T, heads, d)
+    wanted = packing.wanted if hasattr(module, "xmit_only_wanted") else None
+    if wanted is not None:
+        parts[0] = parts[0].index_select(0, wanted)
     half = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
     if half and flash_installed():
-        return _flash(parts, packing, dropout, scaling).unsqueeze(0), None
-    if half and not dropout:  # torch's own kernel knows no dropout
+        output = _flash(parts, packing.ends(wanted is not None), dropout, scaling)
+    elif half and not dropout:  # torch's own kernel knows no dropout
         from torch.nn.attention.varlen import varlen_attn
 
-        ends, longest = packing.cu_seqlens, packing.max_length
-        output = varlen_attn(parts[0], parts[1], parts[2], ends, ends, longest, longest, scale=scaling)
-        assert isinstance(output, Tensor)  # a tuple only where more was asked for
-        return output.unsqueeze(0), None
-    return _padded_by_groups(parts, packing, dropout, scaling).unsqueeze(0), None
+        found = varlen_attn(parts[0], parts[1], parts[2], *packing.ends(wanted is not None), scale=scaling)
+        assert isinstance(found, Tensor)  # a tuple only where more was asked for
+        output = found
+    else:
+        output = _padded_by_groups(parts, packing, wanted is not None, dropout, scaling)
+    return (output if wanted is None else _among(query.shape[2], wanted, output)).unsqueeze(0), None
 
 
-def _flash(parts: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
+def _flash(parts: list[Tensor], ends: Any, dropout: float, scaling: float | None) -> Tensor:
     from flash_attn import flash_attn_varlen_func
 
-    ends, longest = packing.cu_seqlens, packing.max_length
-    output: Tensor = flash_attn_varlen_func(
-        *parts, ends, ends, longest, longest, dropout_p=dropout, softmax_scale=scaling
-    )
+    output: Tensor = flash_attn_varlen_func(*parts, *ends, dropout_p=dropout, softmax_scale=scaling)
     return output
 
 
-def _padded_by_groups(parts: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
+def _padded_by_groups(
+    parts: list[Tensor], packing: Packing, one_each: bool, dropout: float, scaling: float | None
+) -> Tensor:
     """SDPA of groups of like length, each padded to its longest: exact everywhere, with dropout too."""
     outputs = []
+    shape = parts[0].shape[1:]
     sizes = [group.tokens for group in packing.groups]
-    for group, *own in zip(packing.groups, *(torch.split(part, sizes) for part in parts), strict=True):
-        shape = own[0].shape[1:]
+    asked = [group.n for group in packing.groups] if one_each else sizes
+
+    def padded(group: _Group, part: Tensor) -> Tensor:
         if group.mask is not None:
-            own = [one.new_zeros(group.n * group.width, *shape).index_copy_(0, group.places, one) for one in own]
-        q, k, v = (one.view(group.n, group.width, *shape).transpose(1, 2) for one in own)
+            part = _among(group.n * group.width, group.places, part)
+        return part.view(group.n, group.width, *shape).transpose(1, 2)
+
+    split = zip(packing.groups, torch.split(parts[0], asked), *(torch.split(p, sizes) for p in parts[1:]), strict=True)
+    for group, query, key, value in split:
+        q = query.unsqueeze(2) if one_each else padded(group, query)
+        k, v = padded(group, key), padded(group, value)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=group.mask, dropout_p=dropout, scale=scaling)
-        flat = found.transpose(1, 2).reshape(group.n * group.width, *shape)
-        outputs.append(flat if group.mask is None else flat.index_select(0, group.places))
+        flat = found.transpose(1, 2).reshape(-1, *shape)
+        outputs.append(flat if one_each or group.mask is None else flat.index_select(0, group.places))
     return torch.cat(outputs)
 
 
@@ -203,12 +222,37 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
-def _only_wanted(module: nn.Module, args: Any, kwargs: dict[str, Any], output: tuple[Tensor, Any]) -> Any:
-    """After the last layer's attention: leave out the tokens that nobody wants. A hook, which keeps no state."""
-    packing: Packing | None = kwargs.get("packing")
-    if packing is None or packing.wanted is None:
-        return None
-    return output[0].index_select(1, packing.wanted), *output[1:]
+class _OnlyWanted:
+    """Hooks of the last layer's attention: queries and all that comes after it are of the wanted tokens alone.
+
+    Between the two, transformers wants as many queries and outputs as keys, so the others are zero.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        self.wanted: Tensor | None = None
+        self.tokens = 0
+        attention.register_forward_pre_hook(self.begin, with_kwargs=True)
+        attention.self.query.register_forward_pre_hook(self.narrow)
+        attention.self.query.register_forward_hook(self.widen)
+        attention.output.register_forward_pre_hook(self.narrow)
+
+    def begin(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        """Take note of the tokens that this call is about."""
+        packing: Packing | None = kwargs.get("packing")
+        self.wanted, self.tokens = None if packing is None else packing.wanted, args[0].shape[1]
+
+    def narrow(self, module: nn.Module, args: Any) -> Any:
+        """Leave out the tokens that nobody wants."""
+        return None if self.wanted is None else tuple(states.index_select(1, self.wanted) for states in args)
+
+    def widen(self, module: nn.Module, args: Any, output: Tensor) -> Any:
+        """As many as there are tokens."""
+        return None if self.wanted is None else _among(self.tokens, self.wanted, output[0]).unsqueeze(0)
+
+
+def _among(tokens: int, places: Tensor, states: Tensor) -> Tensor:
+    """States of some tokens among those of all, which are zero."""
+    return states.new_zeros(tokens, *states.shape[1:]).index_copy_(0, places, states)
 
 
 def _prepare(encoder: XLMRobertaModel) -> None:
@@ -216,9 +260,9 @@ def _prepare(encoder: XLMRobertaModel) -> None:
     if encoder.config._attn_implementation != NAME:
         encoder.set_attn_implementation(NAME)
     last: Any = encoder.encoder.layer[-1].attention
-    if not hasattr(last, "xmit_hooked"):
-        last.register_forward_hook(_only_wanted, with_kwargs=True)
-        last.xmit_hooked = True
+    if not hasattr(last.self, "xmit_only_wanted"):
+        _OnlyWanted(last)
+        last.self.xmit_only_wanted = True
 
 
 @contextmanager
@@ -266,7 +310,6 @@ def encode(
             inputs["position_ids"] = (packing.index % packing.shape[1] + first_position).unsqueeze(0)
     with _layers_up_to(encoder, layer) if deep and layer is not None else nullcontext():
         hidden: Tensor = encoder(**inputs, **({"packing": packing} if packing else {})).last_hidden_state
-    if packing and packing.wanted is not None:
-        return hidden.transpose(0, 1)
     padded = packing.unpack(hidden) if packing else hidden
-    return padded if column is None else padded[:, column : column + 1]
+    alone = column is None or (packing is not None and packing.wanted is not None)
+    return padded if alone else padded[:, column : column + 1]  # type: ignore[operator]
