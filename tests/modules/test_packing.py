@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mix_tasks import Vowels
@@ -91,6 +92,23 @@ def test_padded_batches_go_on_as_they_were(encoder):
     packing.encode(encoder, [5, 9, 2], **side)
     assert encoder.config._attn_implementation == packing.NAME
     assert torch.equal(packing.encode(encoder, None, **side), own)
+
+
+@pytest.mark.parametrize("lengths", [[5, 9, 2], [4, 4, 4], [30] * 5 + [3] * 9])
+def test_dropout_of_attention_is_torchs(lengths):
+    """In the mean over draws the undropped output, and of each weight as much is left as of torch's own."""
+    torch.manual_seed(0)
+    place = packing.Packing(lengths, max(lengths), torch.device("cpu"))
+    q, k, v = (torch.randn(1, 2, sum(lengths), 4) for _ in range(3))
+    v = v.abs() + 1
+    module = torch.nn.Identity()
+    plain, _ = packing.attention(module, q, k, v, None, packing=place)
+    draws = torch.stack([packing.attention(module, q, k, v, None, packing=place, dropout=0.4)[0] for _ in range(3000)])
+    torch.testing.assert_close(draws.mean(0), plain, atol=0.0, rtol=0.1)
+    first = int(place.sizes[0])
+    own = [part[:, :, :first] for part in (q, k, v)]
+    sdpa = torch.stack([F.scaled_dot_product_attention(*own, dropout_p=0.4) for _ in range(3000)]).transpose(2, 3)
+    torch.testing.assert_close(draws[:, :, :first].std(0), sdpa.std(0), atol=0.0, rtol=0.15)
 
 
 def test_a_saved_encoder_knows_nothing_of_packing(encoder, tmp_path):

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 NAME = "xmit_packed"
 """The attention implementation's name in transformers' registry."""
 _GROUPS = 4
-"""Into how many groups of like length a batch is padded for attention; more cost calls, fewer cost padding."""
+"""Into how many groups of like length a batch is padded for attention on a GPU; more cost calls, fewer cost padding."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Some sequences of like length, padded for attention alone.
+    """Some sequences that attention computes on at once, padded if they differ in length.
 
     Args:
         places: Where each token goes in the padded group ``(tokens,)``.
@@ -98,9 +98,12 @@ class Packing:
 
     @cached_property
     def groups(self) -> list[_Group]:
-        """The sequences in groups of like length."""
+        """The sequences in groups of one length each, of which nothing is padded; on a GPU in a few of like length."""
         groups = []
-        for sizes in np.array_split(self.sizes, min(_GROUPS, -(-len(self.sizes) // 4))):
+        ends: Any = np.flatnonzero(np.diff(self.sizes)) + 1
+        if self.device.type != "cpu":
+            ends = min(_GROUPS, -(-len(self.sizes) // 4))
+        for sizes in np.array_split(self.sizes, ends):
             width = int(sizes[0])
             mask = np.arange(width)[None, :] < sizes[:, None]
             places = _places(sizes, np.arange(len(sizes)) * width)
@@ -121,8 +124,8 @@ class Packing:
         """``(1, T, H)`` to ``(B, L, H)``, zero where there is no token; to ``(B, 1, H)`` if one of each is wanted."""
         n, width = self.shape
         if self.wanted is not None:
-            return torch.empty_like(packed[0]).index_copy_(0, self._send(self.order), packed[0]).unsqueeze(1)
-        return _among(n * width, self.index, packed[0]).view(n, width, -1)
+            return _among(n, self._send(self.order), packed.squeeze(0)).unsqueeze(1)
+        return _among(n * width, self.index, packed.squeeze(0)).view(n, width, -1)
 
 
 def _places(sizes: Any, starts: Any) -> Any:
@@ -169,7 +172,8 @@ def attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return padded
-    parts = [part[0].transpose(0, 1) for part in (query, key, value)]  # (T, heads, d)
+    # (T, heads, d); [0] instead of squeeze would fill zeros for its gradient
+    parts = [part.squeeze(0).transpose(0, 1) for part in (query, key, value)]
     wanted = packing.wanted if hasattr(module, "xmit_only_wanted") else None
     if wanted is not None:
         parts[0] = parts[0].index_select(0, wanted)
@@ -197,7 +201,7 @@ def _flash(parts: list[Tensor], ends: Any, dropout: float, scaling: float | None
 def _padded_by_groups(
     parts: list[Tensor], packing: Packing, one_each: bool, dropout: float, scaling: float | None
 ) -> Tensor:
-    """SDPA of groups of like length, each padded to its longest: exact everywhere, with dropout too."""
+    """SDPA group by group, each padded to its longest: exact everywhere, with dropout too."""
     outputs = []
     shape = parts[0].shape[1:]
     sizes = [group.tokens for group in packing.groups]
@@ -212,10 +216,18 @@ def _padded_by_groups(
     for group, query, key, value in split:
         q = query.unsqueeze(2) if one_each else padded(group, query)
         k, v = padded(group, key), padded(group, value)
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=group.mask, dropout_p=dropout, scale=scaling)
+        found = _sdpa(q, k, v, group.mask, dropout, scaling)
         flat = found.transpose(1, 2).reshape(-1, *shape)
         outputs.append(flat if one_each or group.mask is None else flat.index_select(0, group.places))
     return torch.cat(outputs)
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scaling: float | None) -> Tensor:
+    """torch's, but for dropout on the CPU: there it looks for rows of which all is masked, and here are none."""
+    if not dropout or q.is_cuda or mask is not None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
+    scale = q.shape[-1] ** -0.5 if scaling is None else scaling
+    return F.dropout((q * scale @ k.transpose(-1, -2)).softmax(-1), dropout) @ v
 
 
 AttentionInterface.register(NAME, attention)
@@ -247,7 +259,7 @@ class _OnlyWanted:
 
     def widen(self, module: nn.Module, args: Any, output: Tensor) -> Any:
         """As many as there are tokens."""
-        return None if self.wanted is None else _among(self.tokens, self.wanted, output[0]).unsqueeze(0)
+        return None if self.wanted is None else _among(self.tokens, self.wanted, output.squeeze(0)).unsqueeze(0)
 
 
 def _among(tokens: int, places: Tensor, states: Tensor) -> Tensor:
