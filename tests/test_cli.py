@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -126,6 +127,18 @@ def test_registry_names_work_after_data(tiny_encoder, tmp_path):
         (["fit", "--data=CldrGeo", "--model.encoder=/nowhere/at/all"], 1, "could not be loaded"),
         (["fit", "--data=CldrGeo", "--model.init_from=/nowhere"], 1, "there is no folder /nowhere"),
         (["fit", "--data=CldrGeo", "--ckpt_path=/nowhere.ckpt"], 1, "there is no file /nowhere.ckpt"),
+        (
+            ["fit", "--data=CldrGeo", "--ckpt_path", __file__],
+            1,
+            "test_cli.py cannot be read as a checkpoint of tensors (",
+        ),
+        (
+            ["fit", "--data=CldrGeo", "--data.max_length=513", "--model.encoder=embedded:e5-small"],
+            1,
+            "max_length is 513, but the encoder has 512 positions",
+        ),
+        (["bench", "--compare", __file__], 1, "test_cli.py is no file that --json has written"),
+        (["bench", "--compare", "/nowhere.json"], 1, "/nowhere.json is no file that --json has written"),
         (["study", "--config", "/nowhere.yaml"], 1, "there is no file /nowhere.yaml"),
         (["report", "/nowhere"], 1, "holds no study"),
         (["tasks", "--role", "aim"], 1, "unknown role 'aim'"),
@@ -145,6 +158,15 @@ def test_mistakes_are_one_clear_line(arguments, code, message, capsys, tmp_path)
     assert "Traceback" not in error
     if code == 1:
         assert error.strip().splitlines()[-1].startswith("xmit: ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_where_there_is_none_is_one_clear_line(capsys, tmp_path):
+    trainer = str(Path(__file__).parents[1] / "configs" / "trainer" / "gpu.yaml")
+    assert main(["fit", "--config", trainer, "--data=CldrGeo", f"--output={tmp_path / 'run'}"]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("xmit: trainer: ")
+    assert error.endswith("trainer.accelerator auto takes what there is")
 
 
 def test_debug_shows_the_traceback():

@@ -92,7 +92,8 @@ def _export(args: argparse.Namespace) -> int:
     from xmit.runs import export
 
     export(Path(args.run), Path(args.output))
-    print(f"the text encoder is in {args.output}; AutoModel.from_pretrained({args.output!r}) loads it")  # noqa: T201
+    load = f"AutoModel.from_pretrained({args.output!r}, add_pooling_layer=False)"  # no run has trained a pooler
+    print(f"the text encoder is in {args.output}; {load} loads it")  # noqa: T201
     return 0
 
 
@@ -141,7 +142,8 @@ def _cache_features(args: argparse.Namespace) -> int:
 
     from xmit.study.cache_features import cache_features
 
-    return cache_features(Path(args.config), args.dry_run, args.check, args.workers, args.part)
+    files = [Path(name) for name in args.config]
+    return cache_features(files, args.dry_run, args.check, args.workers, args.part, args.more)
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -221,7 +223,10 @@ def build_parser() -> argparse.ArgumentParser:
         "cache-features", "compute the vision features of a run or a study once; safe to kill and run again",
         _cache_features,
     )  # fmt: skip
-    features.add_argument("--config", required=True, metavar="FILE", help="the config of a fit, or a study file")
+    features.add_argument(
+        "--config", required=True, action="append", metavar="FILE",
+        help="the configs and settings (--data.data_dir DIR) of a fit as fit takes them, or a study file",
+    )  # fmt: skip
     features.add_argument("--dry-run", action="store_true", help="print images and size, and compute nothing")
     features.add_argument("--check", action="store_true", help="first read all there is, and delete what is damaged")
     features.add_argument(
@@ -242,7 +247,11 @@ def _run(argv: list[str]) -> int:
 
         XmitCLI([a for a in argv if a != "--debug"])
         return 0
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, more = parser.parse_known_args(argv)
+    args.more = more
+    if more and args.command != "cache-features":  # whose further settings are those of a fit
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     return int(args.handler(args))
 
 

@@ -30,7 +30,8 @@ def parse_in_one_line(parser: LightningArgumentParser, words: list[str]) -> Name
             config: Namespace = parser.parse_args(words)
     except SystemExit as error:
         if error.code:
-            sys.stderr.write(f"xmit: {_refusal(text.getvalue())} (--help lists all settings)\n")
+            more = "--help lists settings, --data.help CLASS those of a task"
+            sys.stderr.write(f"xmit: {_refusal(text.getvalue())} ({more})\n")
         raise
     sys.stderr.write(text.getvalue())
     return config

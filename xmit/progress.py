@@ -42,6 +42,7 @@ def quiet_libraries() -> None:
 
     datasets.disable_progress_bars()
     disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", "Experiment logs directory .* exists")  # a run that failed before has left it
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tip)
 

@@ -161,7 +161,8 @@ def check_checkpoint(path: str | None, config: dict[str, Any] | None = None) -> 
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever a damaged or hostile file makes of the reader
-        raise DataError(f"--ckpt_path: {path} cannot be read as a checkpoint of tensors ({error})") from error
+        reason = f"{error}".rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]  # advice
+        raise DataError(f"--ckpt_path: {path} cannot be read as a checkpoint of tensors ({reason})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(f"--ckpt_path: {path} is no checkpoint of a fit")
     if config is not None and "head_specs" in checkpoint:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from xmit.errors import ConfigError
 from xmit.hardware import computes_bf16
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true"]
@@ -25,6 +27,9 @@ class Trainer(pl.Trainer):
         num_sanity_val_steps: Off: the validation metric wants the whole split.
         log_every_n_steps: How often the training loss is logged.
         kwargs: See :class:`lightning.pytorch.Trainer`.
+
+    Raises:
+        ConfigError: If Lightning cannot do what is asked for, such as train on a GPU where there is none.
     """
 
     def __init__(
@@ -35,10 +40,14 @@ class Trainer(pl.Trainer):
         log_every_n_steps: int = 10,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            precision=fast_precision() if precision == "auto" else precision,
-            use_distributed_sampler=use_distributed_sampler,
-            num_sanity_val_steps=num_sanity_val_steps,
-            log_every_n_steps=log_every_n_steps,
-            **kwargs,
-        )
+        try:
+            super().__init__(
+                precision=fast_precision() if precision == "auto" else precision,
+                use_distributed_sampler=use_distributed_sampler,
+                num_sanity_val_steps=num_sanity_val_steps,
+                log_every_n_steps=log_every_n_steps,
+                **kwargs,
+            )
+        except MisconfigurationException as error:
+            hint = "; trainer.accelerator auto takes what there is" if kwargs.get("accelerator") else ""
+            raise ConfigError(f"trainer: {error}{hint}") from error

@@ -175,6 +175,12 @@ def test_wrong_encoders_are_one_clear_error(tmp_path):
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(EncoderError, match="of type 'bert'"):
         load_text_encoder(str(tmp_path / "bert"))
+    (tmp_path / "xlm").mkdir()
+    (tmp_path / "xlm" / "config.json").write_text('{"model_type": "xlm-roberta"}')
+    with pytest.raises(EncoderError, match=r"could not be loaded \(\S.*[^:]\)\. Give a folder"):
+        load_text_encoder(str(tmp_path / "xlm"))
+    with pytest.raises(EncoderError, match=r"xlm' has no tokenizer: copy tokenizer\.json"):
+        load_tokenizer(str(tmp_path / "xlm"))
 
 
 def test_results_and_predictions_agree(trained, tmp_path):

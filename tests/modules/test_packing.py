@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mix_tasks import Vowels
 from transformers import XLMRobertaConfig, XLMRobertaModel
@@ -34,10 +36,17 @@ def padded_batch(lengths, seed=0):
     return {"input_ids": ids.masked_fill(~mask, 1), "attention_mask": mask.long()}
 
 
+@pytest.fixture(params=["by length", "padded"])
+def grouping(request):
+    """The groups of attention on the CPU, and those of a GPU without a kernel for packed batches."""
+    with mock.patch.object(packing, "_BY_LENGTH", ("cpu",) if request.param == "by length" else ()):
+        yield request.param
+
+
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=24), st.sampled_from([None, 0, 1, 3]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @torch.no_grad()
-def test_packed_states_are_the_padded_model_s(encoder, lengths, layer):
+def test_packed_states_are_the_padded_model_s(encoder, grouping, lengths, layer):
     side = padded_batch(lengths)
     encoder.set_attn_implementation("eager")
     own = encoder(**side, output_hidden_states=True)
@@ -74,7 +83,7 @@ def test_what_no_head_looks_at_is_not_computed(encoder):
 
 
 @torch.no_grad()
-def test_no_sequence_sees_another(encoder):
+def test_no_sequence_sees_another(encoder, grouping):
     lengths = [7, 30, 12, 30, 3, 19]
     side = padded_batch(lengths)
     before = packing.encode(encoder, lengths, **side)
@@ -95,7 +104,7 @@ def test_padded_batches_go_on_as_they_were(encoder):
 
 
 @pytest.mark.parametrize("lengths", [[5, 9, 2], [4, 4, 4], [30] * 5 + [3] * 9])
-def test_dropout_of_attention_is_torchs(lengths):
+def test_dropout_of_attention_is_torchs(grouping, lengths):
     """In the mean over draws the undropped output, and of each weight as much is left as of torch's own."""
     torch.manual_seed(0)
     place = packing.Packing(lengths, max(lengths), torch.device("cpu"))
@@ -120,7 +129,7 @@ def test_a_saved_encoder_knows_nothing_of_packing(encoder, tmp_path):
 @pytest.mark.parametrize("visual", [None, "prefix", "cross_attention", "late"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("first", "checkpointing"), [(False, False), (True, False), (True, True)])
-def test_gradients_are_the_padded_batch_s(visual, precision, first, checkpointing, tiny_encoder):
+def test_gradients_are_the_padded_batch_s(grouping, visual, precision, first, checkpointing, tiny_encoder):
     module = MultimodalModule(encoder=tiny_encoder, dropout=0.0, checkpointing=checkpointing)
     module._build_encoder()
     torch.manual_seed(1)

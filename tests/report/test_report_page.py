@@ -120,7 +120,7 @@ def test_tables_lie_beside_the_page(page, rows):
     names = {p.name for p in page.parent.iterdir()}
     stems = {"summary", "primary", "best", "tests", "consistency", "groups", "languages", "target-languages"}
     stems |= {"languages-geo", "languages-lookup", "intermediates"}
-    assert names - {"report-overview.png", "report-overview.pdf"} == {"report.html"} | {
+    assert names - {"report-overview.png", "report-overview.pdf"} == {"report.html", "report-files.json"} | {
         f"report-{s}.{x}" for s in stems for x in ("csv", "tex")
     }
     read_back = pd.read_csv(page.parent / "report-summary.csv")
@@ -131,6 +131,17 @@ def test_the_same_rows_give_the_same_bytes(rows, tmp_path):
     few = rows[rows["language"].isin(["en", "de", "sw", "te", "all"])]
     pages = [write_report(tmp_path / name, few, INFO) for name in ("a", "b")]
     assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+def test_no_table_of_an_older_report_stays(rows, tmp_path):
+    few = rows[rows["language"].isin(["en", "de", "sw", "all"])]
+    (tmp_path / "report-mine.csv").write_text("a,b")
+    write_report(tmp_path, few, INFO)
+    assert (tmp_path / "report-languages-lookup.tex").is_file()
+    write_report(tmp_path, few[few["target"] != "lookup"], INFO)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert not [name for name in names if "lookup" in name]
+    assert {"report-mine.csv", "report-summary.csv", "report-languages-geo.csv"} <= names
 
 
 def test_no_info_and_few_rows_are_enough(tmp_path):

@@ -112,6 +112,26 @@ def test_a_study_takes_what_every_seed_draws(settings, tiny_encoder, tmp_path, c
     assert capsys.readouterr().out.count("digits_image train: 24 rows") == 2
 
 
+def test_configs_and_settings_add_up_as_for_fit(settings, tmp_path, capsys):
+    model, rest = ({name: settings[name]} for name in ("model", "data"))
+    files = [write(tmp_path / f"{n}.yaml", part) for n, part in enumerate((rest, model))]
+    more = ["--data.train_examples", "10", "--data.validation_examples=5"]
+    both = [word for file in files for word in ("--config", file)]
+    assert main(["cache-features", *both, *more, "--dry-run"]) == 0
+    assert "digits_image train: 10 rows" in capsys.readouterr().out
+    assert main(["cache-features", *both, "--dry-run", "--check"]) == 1
+    assert "leave one of them out" in capsys.readouterr().err
+    assert main(["cache-features", *both, "--data.train_exemples", "10"]) == 1
+    assert "train_exemples" in capsys.readouterr().err
+    study = write(tmp_path / "study.yaml", {"encoder": "e", "targets": ["my_task"]})
+    for other in (["--config", files[0]], more):
+        assert main(["cache-features", "--config", study, *other]) == 1
+        assert "study.yaml is a study file, which says all there is" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # such settings are those of a fit alone
+        main(["study", "--config", study, *more])
+    assert "unrecognized arguments: --data.train_examples 10" in capsys.readouterr().err
+
+
 def test_parts_and_refusals(settings, tmp_path, capsys, monkeypatch):
     config = write(tmp_path / "fit.yaml", settings)
     assert main(["cache-features", "--config", config, "--part", "1/2"]) == 0

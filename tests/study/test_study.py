@@ -70,6 +70,59 @@ def test_study_runs_once_and_reports(study, capsys):
         assert main(["report", str(study[1]), "--format", name]) == 0
 
 
+def changed(study, **settings):
+    study[0].write_text(yaml.safe_dump(yaml.safe_load(study[0].read_text()) | settings))
+
+
+def test_what_a_changed_study_replaces_is_said(study, capsys):
+    changed(study, seeds=[0])
+    assert run(study, "--only", "none--mine-s0") == 0
+    changed(study, trainer={"max_steps": 3})
+    capsys.readouterr()
+    for more in (["--dry-run"], ["--only", "none--mine-s0"]):
+        assert run(study, *more) == 0
+        said = capsys.readouterr().out
+        assert "1 cell is finished with other settings" in said
+        assert ("run again  none--mine-s0" in said) == (more == ["--dry-run"])
+    assert run(study, "--dry-run", "--only", "none--mine-s0") == 0
+    said = capsys.readouterr().out
+    assert "1 done, 0 to run" in said
+    assert "other settings" not in said
+    assert "about" not in said
+
+
+def test_a_renamed_study_stays_one(study):
+    changed(study, seeds=[0])
+    assert run(study, "--only", "none--mine-s0") == 0
+    changed(study, name="another")
+    assert run(study) == 0
+    assert set(load_results(study[1])["study"]) == {"another"}
+    assert len(pd.read_csv(study[1] / "report-summary.csv")["study"].unique()) == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "run", "study"])
+def test_a_folder_of_something_else_is_refused(kind, study, capsys):
+    out = study[1]
+    changed(study, seeds=[0])
+    if kind == "file":
+        out.write_text("mine")
+    elif kind == "run":
+        (out / "checkpoints").mkdir(parents=True)
+    else:
+        assert run(study, "--only", "none--mine-s0") == 0
+        before = (out / "none--mine-s0" / "results.parquet").read_bytes()
+        changed(study, name="another", seeds=[3])
+    said = {"file": "is a file", "run": "a single run", "study": "'s' with 1 finished cells that 'another' would"}[kind]
+    for more in ([], ["--dry-run"]):
+        capsys.readouterr()
+        assert run(study, *more) == 1
+        error = capsys.readouterr().err
+        assert said in error
+        assert "another --output" in error or "a folder as --output" in error
+    if kind == "study":
+        assert (out / "none--mine-s0" / "results.parquet").read_bytes() == before
+
+
 def test_damaged_cell_is_done_again_and_equals_itself(study):
     assert run(study) == 0
     before = load_results(study[1])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,10 +16,11 @@ from datasets import Dataset
 from my_tasks import MyTask
 from sklearn.neighbors import NearestNeighbors
 
+from xmit import registry
 from xmit.errors import ConfigError, DataError
 from xmit.metrics.store import PredictionStore
 from xmit.modules.encoders import load_tokenizer
-from xmit.registry import registered_tasks
+from xmit.registry import get_task, registered_tasks
 from xmit.tasks import DigitsImage, RetrievalTask, SequenceClassificationTask, TaskMetadata
 from xmit.tasks.scoring import accuracy_scores, consistency_scores, majority_scores, rankings
 
@@ -39,6 +43,40 @@ class Pairs(SequenceClassificationTask):
 
     def load_split(self, split, language):
         return Dataset.from_dict(self.rows)
+
+
+@pytest.mark.parametrize("name", ["cldr_geo", "digits_text", "my_task"])
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_file_that_a_task_would_not_read_is_refused(name, split, tmp_path):
+    task = get_task(name)(data_dir=str(tmp_path), **{f"{split}_file": "own.csv"})
+    with pytest.raises(ConfigError, match=rf"task '{name}' takes no {split}_file: leave own\.csv out"):
+        task.table(split)
+
+
+def test_contributing_s_example_works_as_written(tmp_path):
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    code = textwrap.dedent(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    scope = {"__name__": "contributed"}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), scope)
+    try:
+        rows = "id,text,label\n1,bagus,positive\n2,buruk,negative\n"
+        for language in ("id", "ace"):
+            (tmp_path / language).mkdir()
+            (tmp_path / language / "test.csv").write_text(rows)
+        (tmp_path / "id" / "train.csv").write_text(rows)
+        (tmp_path / "own.csv").write_text("id,text,label\n9,biasa,neutral\n")
+        task = get_task("sentiment")(data_dir=str(tmp_path), languages=["id", "ace"])
+        assert task.table("test")["label"][:] == [2, 0, 2, 0]
+        assert task.table("train")["id"][:] == ["1", "2"]
+        own = get_task("sentiment")(data_dir=str(tmp_path), train_file="own.csv")
+        assert own.table("train")["label"][:] == [1]
+    finally:
+        registry._TASKS.pop("sentiment", None)
+
+
+def test_no_languages_are_not_all_of_them():
+    with pytest.raises(ConfigError, match=r"data\.languages is empty: name some"):
+        MyTask(languages=[])
 
 
 class Names(RetrievalTask):
@@ -199,6 +237,10 @@ def test_missing_targets_are_not_scored():
 def test_files_with_another_number_of_rows_than_published_are_warned_about(tmp_path, recwarn):
     class Sized(Pairs):
         metadata = replace(Pairs.metadata, name="sized", sizes={"train": 3, "validation": 5, "test": 7})
+
+        def load_split(self, split, language):
+            assert self.own_file(split) in (None, "own.tsv")
+            return super().load_split(split, language)
 
     Sized().table("validation")  # from the hub, where the count is asserted
     Sized(data_dir=str(tmp_path), validation_file="own.tsv").table("validation")  # not what was published

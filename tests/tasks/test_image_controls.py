@@ -143,9 +143,21 @@ def test_arms_train_on_the_same_rows_of_files(tmp_path, tokenizer):
 def test_bad_images_leave_the_same_rows_out_of_all_arms(tmp_path, tokenizer):
     folder = mini.snli_ve_files(tmp_path)
     (folder / "flickr30k-images" / "1001.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    ids, dropped = arms("snli_ve", [], tokenizer, data_dir=str(folder), on_bad_image="skip")
+    with pytest.warns(UserWarning, match=r"^\d+ of \d+ rows are left out for their bad images"):  # of the control
+        ids, dropped = arms("snli_ve", [], tokenizer, data_dir=str(folder), on_bad_image="skip")
     assert dropped == 0
     assert len(ids) == 11 - 2  # one of its three pairs has no label
+
+
+def test_the_control_without_images_takes_no_tower(tiny_encoder, capsys, tmp_path):
+    fit = ["fit", "--data", "snli_ve", "--data.data_dir", str(mini.snli_ve_files(tmp_path / "data"))]
+    fit += ["--data.images", "none", "--model.encoder", tiny_encoder, "--trainer.max_steps", "1"]
+    fit += ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+    tower = ["--model.vision.name", "embedded:digits", "--model.vision.random", "true"]
+    assert main([*fit, *tower, "--output", str(tmp_path / "with")]) == 1
+    assert "no images (images: none), so no tower: set model.vision to null" in capsys.readouterr().err
+    assert main([*fit, *tower, "--model.vision", "null", "--output", str(tmp_path / "without")]) == 0
+    assert not (tmp_path / "without" / "fusion").exists()
 
 
 def test_without_any_image_at_hand_the_control_says_what_it_cannot_see(tmp_path, tokenizer):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import mini_image_files as mini
 import numpy as np
@@ -242,6 +246,44 @@ def test_damaged_files_are_named(name, build, file, content, message, tmp_path):
     with pytest.raises(DataError, match=message) as caught:
         get_task(name)(data_dir=str(folder)).table("train")
     assert file in str(caught.value)
+
+
+def test_the_emoji_annotations_that_docs_make(tmp_path):
+    images, cldr = tmp_path / "png", tmp_path / "cldr"
+    mini.images(images, [f"emoji_u{n}.png" for n in ("1f600", "0033_20e3", "1f636_200d_1f32b", "1f44b_1f3fb")])
+    (tmp_path / "emoji-test.txt").write_text(
+        "# group: Smileys & Emotion\n"
+        "1F600                                      ; fully-qualified     # 😀 E1.0 grinning face\n"
+        "1F636 200D 1F32B FE0F                      ; fully-qualified     # 😶‍🌫️ E13.1 face in clouds\n"
+        "1F636 200D 1F32B                           ; minimally-qualified # 😶‍🌫 E13.1 face in clouds\n"
+        "1F601                                      ; fully-qualified     # 😁 without an image\n"
+        "# group: People & Body\n1F44B 1F3FB                     ; fully-qualified     # 👋🏻 a skin tone\n"
+        "# group: Symbols\n0033 FE0F 20E3                        ; fully-qualified     # 3️⃣ E0.6 keycap: 3\n"
+    )
+    names = {"en": {"😀": "grinning face", "😁": "beaming face"}, "sw": {"😀": "uso"}, "und": None}
+    derived = {"en": {"😶‍🌫": "face in clouds", "3⃣": "keycap: 3", "👋🏻": "waving hand: light"}}
+    for package, key, every in (("", "annotations", names), ("-derived", "annotationsDerived", derived)):
+        for locale, own in every.items():
+            file = cldr / f"cldr-annotations{package}-full" / key / locale / "annotations.json"
+            file.parent.mkdir(parents=True)
+            rows = {} if own is None else {"annotations": {e: {"default": ["x"], "tts": [n]} for e, n in own.items()}}
+            file.write_text(json.dumps({key: {"identity": {}, **rows}}))
+    script = Path(__file__).parents[2] / "docs" / "emoji_annotations.py"
+    made = subprocess.run(
+        [sys.executable, script, "--images", images, "--groups", tmp_path / "emoji-test.txt", "--names", cldr],
+        capture_output=True, text=True, check=True, encoding="utf-8",
+    )  # fmt: skip
+    (tmp_path / "annotations.jsonl").write_text(made.stdout, encoding="utf-8")
+    tables = [
+        get_task("emoji")(data_dir=str(tmp_path), image_dir=str(images), masked=0.0).load_split(split, "en")
+        for split in ("train", "validation", "test")
+    ]
+    rows = {row["id"]: row for table in tables for row in table}
+    assert {emoji: row["text"] for emoji, row in rows.items()} == {
+        "😀": "grinning face", "😶‍🌫️": "face in clouds", "3️⃣": "keycap: 3",
+    }  # fmt: skip
+    assert rows["3️⃣"]["label"] == 7
+    assert rows["😶‍🌫️"]["image"].endswith("emoji_u1f636_200d_1f32b.png")
 
 
 # -- the published data --------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def bench(suites: list[str], quick: bool, output: str | None, older: str | None,
     for suite in suites:
         if suite not in SUITES:
             raise ConfigError(f"bench: unknown suite {suite!r}.{did_you_mean(suite, SUITES)}")
-    before = json.loads(Path(older).read_text(encoding="utf-8")) if older else {}
+    before = _older(older) if older else {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     console = Console(soft_wrap=True)
@@ -100,6 +100,17 @@ def bench(suites: list[str], quick: bool, output: str | None, older: str | None,
     if output:
         write_json(Path(output), {result.case: result.to_dict() for result in results} | {"environment": environment()})
     return 1 if gate and any(result.passed is False for result in results) else 0
+
+
+def _older(path: str) -> dict[str, Any]:
+    """What an older bench has written."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not all(isinstance(case, dict) for case in found.values()):
+            raise ValueError("it holds no cases")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"bench --compare: {path} is no file that --json has written ({error})") from error
+    return dict(found)
 
 
 def _results(names: list[str], quick: bool) -> Iterator[Result]:

@@ -13,6 +13,7 @@ from xmit import MultimodalModule, TaskMetadata, Trainer
 from xmit.bench.recipes import BATCH, LEARNING_RATE, Clock, Settings, examples, model
 from xmit.data.batching import Batching, Ragged, TrainingBatches
 from xmit.errors import DataError
+from xmit.modules.dropout import set_dropout
 from xmit.tasks import SequenceClassificationTask
 from xmit.tasks.examples import Examples
 
@@ -118,6 +119,7 @@ def train(settings: Settings) -> dict[str, Any]:
     theirs, clock = model(settings), Clock()
     module = MultimodalModule(encoder="embedded:e5-small", learning_rate=LEARNING_RATE, warmup=0.0)
     module.text_encoder = theirs.roberta
+    set_dropout(module.text_encoder)  # as of one that the module has loaded
     batching: Batching = "grouped" if settings.bf16 else "packed"
     task = Tokens(
         examples(settings), in_order=not settings.bf16, used=settings.rows, batch_size=BATCH, batching=batching

@@ -32,7 +32,7 @@ def read_documents(data_dir: str | Path, language: str, *, task: str, file: str 
     for name in names:
         paths = paths or sorted(path for end in ("", ".gz") for path in folder.glob(name + end) if path.is_file())
     if not paths:
-        there = sorted({path.name.split(".")[0] for path in folder.iterdir()}) if folder.is_dir() else []
+        there = sorted({path.name.split(".")[0] for path in folder.glob("[!.]*")}) if folder.is_dir() else []
         state = (
             f"which has {', '.join(there[:8])}{', …' * (len(there) > 8)}" if there else "which is empty or no folder"
         )

@@ -23,6 +23,7 @@ CONVERTED = "refs/convert/parquet"
 _CSV: dict[str, Any] = {"keep_default_na": False}
 _TSV: dict[str, Any] = {**_CSV, "sep": "\t", "quoting": 3}
 _REMEDIES = "connect to the hub (or fill its cache beforehand), or pass data_dir with the original release files"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _FOUND: ContextVar[list[Path]] = ContextVar("found")
 _OTHER_VERSION = "this is another version of the data: pin the revision, or use data_dir with the original files"
 
@@ -45,7 +46,7 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str = "") -> Pa
         data_dir: The folder to look in; ``~`` is expanded.
         *names: Paths below it, in order of preference; each is also looked for with ``.gz`` after it.
         task: The name of the task, for the error.
-        hub: The hub's id of the same data, for the error; empty where no hub has them.
+        hub: The hub's id of the same data, for the error; anything else where no hub has them.
 
     Returns:
         The first that is a file.
@@ -62,7 +63,7 @@ def find_file(data_dir: str | Path, *names: str, task: str, hub: str = "") -> Pa
     shown = names if len(names) <= 5 else (*names[:3], f"{len(names) - 4} more names", names[-1])
     wanted = " or ".join(shown)
     state = f"in {folder}" if folder.is_dir() else f"in {folder}, which is not a folder"
-    remedy = f", or leave data_dir out to load {hub} from the hub" if hub else ""
+    remedy = f", or leave data_dir out to load {hub} from the hub" if _HUB_ID.fullmatch(hub) else ""
     raise MissingDataError(
         f"task {task!r}: looked for {wanted} (or the same with .gz) {state}. Put the original release files there and "
         f"pass that folder as data_dir{remedy}."
@@ -147,7 +148,7 @@ def load_hub(
         data_files = data_files[split]
     folder = Path(dataset).expanduser()
     local = bool(dataset) and folder.is_dir()
-    if not local and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", dataset):
+    if not local and not _HUB_ID.fullmatch(dataset):
         raise DataError(f"{dataset}: neither a folder nor an id of the hub; ids have the form namespace/name")
     what = f"{dataset}{f' ({config})' if config else ''}, split {split!r}"
     options: dict[str, Any] = {"path": str(folder.resolve()) if local else dataset}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmit.errors import DataError, EncoderError
+from xmit.errors import ConfigError, DataError, EncoderError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, XLMRobertaModel
@@ -50,6 +51,22 @@ def load_text_encoder(name: str) -> XLMRobertaModel:
     return model
 
 
+def check_positions(encoder: XLMRobertaModel, lengths: Mapping[str, int]) -> None:
+    """Refuse texts that may become longer than an encoder has positions.
+
+    Args:
+        encoder: The encoder.
+        lengths: The most tokens of a text, by task.
+
+    Raises:
+        ConfigError: For the first task that allows more.
+    """
+    room = encoder.config.max_position_embeddings - int(encoder.config.pad_token_id or 0) - 1
+    for name, length in lengths.items():
+        if length > room:
+            raise ConfigError(f"task {name!r}: max_length is {length}, but the encoder has {room} positions: lower it")
+
+
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the fast tokenizer that belongs to a text encoder, once a process.
 
@@ -73,6 +90,11 @@ def _tokenizer(name: str, _modified: int) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise EncoderError(_not_found(name, error)) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes an empty one where there are no files
+        raise EncoderError(
+            f"the encoder {name!r} has no tokenizer: copy tokenizer.json or sentencepiece.bpe.model of the model that it "
+            f"comes from there"
+        )
     return tokenizer
 
 
@@ -114,7 +136,8 @@ def resolve_init_from(path: str) -> str:
 
 
 def _not_found(name: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    reason = " ".join(lines[:4]) if lines[0].endswith(":") else lines[0]
     return (
         f"the encoder {name!r} could not be loaded ({reason}). Give a folder written by save_pretrained with "
         f"safetensors, a Hugging Face name that can be reached, or 'embedded:e5-small', which needs no network"

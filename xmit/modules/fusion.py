@@ -79,7 +79,7 @@ class Fusion(nn.Module, ABC):
         if config.tokens is not None and config.tokens > n_tokens:
             raise ConfigError(
                 f"model.fusion.tokens is {config.tokens}, but the tower gives {n_tokens} an image and a resampler only "
-                f"makes fewer: lower it, or set model.vision.output to 'tokens'"
+                f"makes fewer: lower it, or leave it out to take them all"
             )
         self.config, self.vision_width, self.n_tokens = config, vision_width, n_tokens
 

@@ -108,4 +108,5 @@ _REMEDY = "begin with a new one by --model.fusion.new true"
 def _tower(vision: dict[str, Any]) -> str:
     """A tower in a few words."""
     weights = "random" if vision.get("random") else vision.get("weights") or "its own weights"
-    return f"{vision.get('name')} ({weights}, {vision.get('output')})"
+    others = [f"{name} {vision[name]}" for name in ("image_size", "resize") if vision.get(name)]
+    return f"{vision.get('name')} ({', '.join([str(weights), str(vision.get('output')), *others])})"

@@ -19,7 +19,8 @@ from xmit.metrics.store import PredictionStore
 from xmit.modules import packing
 from xmit.modules.compact_embedding import follow_decay
 from xmit.modules.compact_module import CompactModule
-from xmit.modules.encoders import load_text_encoder, load_tokenizer, resolve_init_from
+from xmit.modules.dropout import set_dropout
+from xmit.modules.encoders import check_positions, load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
 from xmit.modules.heads import Encoded, Head, build_head
@@ -99,8 +100,7 @@ class MultimodalModule(CompactModule):
         self.image_spec = ImageSpec(vision) if vision else None
         self.text_encoder = None
         self.fusion: Fusion | None = None
-        self.heads = nn.ModuleDict()
-        self.stores = nn.ModuleDict()
+        self.heads, self.stores = nn.ModuleDict(), nn.ModuleDict()
         self.results: dict[str, pd.DataFrame] = {}
         self.predictions: dict[str, pd.DataFrame] = {}
         self._specs: dict[str, HeadSpec] = {}
@@ -125,17 +125,17 @@ class MultimodalModule(CompactModule):
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is None:
             raise ConfigError("give the trainer a task: trainer.fit(module, task), not dataloaders")
-        tasks: Mapping[str, Task] = datamodule.tasks
-        return tasks
+        return datamodule.tasks  # type: ignore[no-any-return]
 
     def setup(self, stage: str) -> None:
         """Hand the tokenizer and the image spec to the tasks."""
         super().setup(stage)
         tasks, strategy, data = self.tasks, self.trainer.strategy, self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.vision and {task.images for task in tasks.values()} - {None} == {"none"}:
+            raise ConfigError(f"{data.name!r} has no images (images: none), so no tower: set model.vision to null")
         data.bind(self.tokenizer, self.image_spec)
         if isinstance(strategy, DDPStrategy) and data.trains:
-            # a batch is of one task, so the heads of the others get no gradient, nor without images the fusion, nor the
-            # layers above the one that a head reads
+            # no gradient: heads of other tasks than the batch's, the fusion without images, layers above the one read
             lower = any(spec.options.get("layer") is not None for spec in data.head_specs().values())
             if len(tasks) > 1 or self.vision is not None or lower:
                 strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
@@ -148,6 +148,7 @@ class MultimodalModule(CompactModule):
             self._build_encoder()
         if self._trainer is None:
             return  # load_from_checkpoint: the heads come with the checkpoint
+        check_positions(self.text_encoder, {name: task.max_length for name, task in self.tasks.items()})  # type: ignore[arg-type]
         specs = self.trainer.datamodule.head_specs()  # type: ignore[attr-defined]
         self._restore_embedding()
         if specs != self._specs:
@@ -159,10 +160,7 @@ class MultimodalModule(CompactModule):
 
     def _build_encoder(self) -> None:
         encoder = load_text_encoder(self.encoder_source)
-        if self.hparams["dropout"] is not None:
-            for module in encoder.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = self.hparams["dropout"]
+        set_dropout(encoder, self.hparams["dropout"])
         encoder.train().requires_grad_(True)  # from_pretrained gives eval mode, that is no dropout
         if self.hparams["embedding"] == "frozen":
             encoder.embeddings.word_embeddings.requires_grad_(False)

@@ -28,6 +28,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from xmit.modules.dropout import dropout as drop
+
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
@@ -35,6 +37,8 @@ NAME = "xmit_packed"
 """The attention implementation's name in transformers' registry."""
 _GROUPS = 4
 """Into how many groups of like length a batch is padded for attention on a GPU; more cost calls, fewer cost padding."""
+_BY_LENGTH = ("cpu",)
+"""Where calls cost little, so that groups are of one length each and nothing is padded."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,18 @@ class _Group:
     """Some sequences that attention computes on at once, padded if they differ in length.
 
     Args:
-        places: Where each token goes in the padded group ``(tokens,)``.
-        mask: True where there is a token ``(n, 1, 1, width)``; None where none is missing.
         n: How many sequences.
         width: The longest.
         tokens: How many tokens in all.
+        places: Where each token goes in the padded group ``(tokens,)``; None where all are of one length.
+        mask: True where there is a token ``(n, 1, 1, width)``; the like.
     """
 
-    places: Tensor
-    mask: Tensor | None
     n: int
     width: int
     tokens: int
+    places: Tensor | None = None
+    mask: Tensor | None = None
 
 
 class Packing:
@@ -98,22 +102,19 @@ class Packing:
 
     @cached_property
     def groups(self) -> list[_Group]:
-        """The sequences in groups of one length each, of which nothing is padded; on a GPU in a few of like length."""
+        """The sequences in groups of one length each, or in a few of like length."""
         groups = []
         ends: Any = np.flatnonzero(np.diff(self.sizes)) + 1
-        if self.device.type != "cpu":
+        if self.device.type not in _BY_LENGTH:
             ends = min(_GROUPS, -(-len(self.sizes) // 4))
         for sizes in np.array_split(self.sizes, ends):
-            width = int(sizes[0])
-            mask = np.arange(width)[None, :] < sizes[:, None]
-            places = _places(sizes, np.arange(len(sizes)) * width)
-            full = bool(mask.all())
-            groups.append(
-                _Group(
-                    self._send(places), None if full else self._send(mask[:, None, None, :]), len(sizes), width,
-                    len(places),
-                )
-            )  # fmt: skip
+            n, width = len(sizes), int(sizes[0])
+            if sizes[-1] == width:
+                groups.append(_Group(n, width, n * width))
+                continue
+            places = self._send(_places(sizes, np.arange(n) * width))
+            mask = self._send((np.arange(width) < sizes[:, None])[:, None, None, :])
+            groups.append(_Group(n, width, int(sizes.sum()), places, mask))
         return groups
 
     def pack(self, padded: Tensor) -> Tensor:
@@ -208,7 +209,7 @@ def _padded_by_groups(
     asked = [group.n for group in packing.groups] if one_each else sizes
 
     def padded(group: _Group, part: Tensor) -> Tensor:
-        if group.mask is not None:
+        if group.places is not None:
             part = _among(group.n * group.width, group.places, part)
         return part.view(group.n, group.width, *shape).transpose(1, 2)
 
@@ -218,7 +219,7 @@ def _padded_by_groups(
         k, v = padded(group, key), padded(group, value)
         found = _sdpa(q, k, v, group.mask, dropout, scaling)
         flat = found.transpose(1, 2).reshape(-1, *shape)
-        outputs.append(flat if one_each or group.mask is None else flat.index_select(0, group.places))
+        outputs.append(flat if one_each or group.places is None else flat.index_select(0, group.places))
     return torch.cat(outputs)
 
 
@@ -227,7 +228,7 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, 
     if not dropout or q.is_cuda or mask is not None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
     scale = q.shape[-1] ** -0.5 if scaling is None else scaling
-    return F.dropout((q * scale @ k.transpose(-1, -2)).softmax(-1), dropout) @ v
+    return drop((q * scale @ k.transpose(-1, -2)).softmax(-1), dropout) @ v
 
 
 AttentionInterface.register(NAME, attention)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from xmit.errors import MissingDependencyError, StudyError
-from xmit.files import atomic_write, write_text
+from xmit.files import atomic_write, write_json, write_text
 from xmit.report import charts, plots
 from xmit.report.axes import Axes, size_curves
 from xmit.report.columns import ABSENT, Shown
@@ -36,6 +37,8 @@ PANELS = 4
 
 def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any] | None = None) -> Path:
     """Write ``report.html``, its tables as ``report-<table>.csv`` and ``.tex``, and the overview as PNG and PDF.
+
+    Tables of an older report in the folder that this one lacks are removed.
 
     Args:
         folder: The study's folder. Where its cells' folders hold prediction rows, these give intervals over items,
@@ -97,9 +100,11 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
         parallel=parallel,
         seconds=_seconds(info.get("cells")),
     )
-    write_tables(folder, tables.values())
+    written = [path.name for path in write_tables(folder, tables.values())]
     for p in parallel:
-        write_text(folder / f"report-agreement-{p.file}.csv", p.frame.to_csv(index=False, lineterminator="\n"))
+        written.append(f"report-agreement-{p.file}.csv")
+        write_text(folder / written[-1], p.frame.to_csv(index=False, lineterminator="\n"))
+    _replace_tables(folder, written)
     whole.draw_without_rendering()
     whole.set_layout_engine("none")  # laid out once for both
     for kind in ("png", "pdf"):
@@ -107,6 +112,19 @@ def write_report(folder: str | Path, rows: pd.DataFrame, info: Mapping[str, Any]
     path = folder / "report.html"
     write_text(path, page)
     return path
+
+
+def _replace_tables(folder: Path, written: list[str]) -> None:
+    """Remove the tables of an older report that this one lacks, and no file that is not a report's."""
+    listed = folder / "report-files.json"
+    try:
+        before = [str(name) for name in json.loads(listed.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        before = []  # the first report here
+    for name in set(before) - set(written):
+        if Path(name).name == name and name.startswith("report-"):
+            (folder / name).unlink(missing_ok=True)
+    write_json(listed, written)
 
 
 def _template() -> Template:

@@ -145,7 +145,10 @@ def _name(line: Mapping[Any, Any], known: pd.DataFrame) -> str:
 def _consistency(best: Mapping[Any, Any], name: str) -> str:
     """Whether the same question gets the same answer, and what happens to languages that pre-training did not see."""
     if pd.isna(best["alpha"]):
-        said = "Whether answers agree more over languages cannot be told: no target has the same items in all of them"
+        said = (
+            "Whether answers agree more over languages cannot be told: Krippendorff's α takes a target with the same "
+            "items in all of them, and answers that are not all alike"
+        )
     else:
         low, high = best["alpha_low"], best["alpha_high"]
         way = "more" if low > 0 else "less" if high < 0 else "not shown to be more or less"

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,34 +34,38 @@ class _Parts(ConfigCheck):
 
 
 def cache_features(
-    config: Path,
+    configs: Sequence[Path],
     dry_run: bool = False,
     check: bool = False,
     workers: int | None = None,
     part: tuple[int, int] = (0, 1),
+    more: Sequence[str] = (),
 ) -> int:
     """Compute the vision features that the runs of a config will ask for, and say before what they will take.
 
     Args:
-        config: The config of a ``fit``, or a study file.
+        configs: The configs of a ``fit``, the later going before the earlier, or one study file.
         dry_run: Only say it.
         check: Read the whole cache first, and delete shards that are damaged.
         workers: Processes that decode; with a GPU the cores less one by default, else none but this one.
         part: Which part of how many, where several processes share the work.
+        more: Further arguments of the ``fit``, such as ``["--data.data_dir", "data"]``.
 
     Returns:
         The exit code.
 
     Raises:
-        ConfigError: If no run of the config has images.
+        ConfigError: If a check, which deletes what is damaged, shall be a dry run, or no run of the config has images.
         DataError: If an image is bad and its task refuses such images, or the disk is too small.
     """
+    if check and dry_run:
+        raise ConfigError("--check deletes what is damaged, and --dry-run changes nothing: leave one of them out")
     quiet()
     console = Console(soft_wrap=True, highlight=False)
     specs: dict[str, ImageSpec] = {}
     surveys: list[Survey] = []
-    for spec, task in _image_tasks(config, specs):
-        if check and not dry_run and not any(survey.spec is spec for survey in surveys):
+    for spec, task in _image_tasks(configs, more, specs):
+        if check and not any(survey.spec is spec for survey in surveys):
             console.print(f"{spec.cache.check():,} images checked in {spec.cache.folder}", markup=False)
         for split in _splits(task):
             images = task.split_images(split)
@@ -74,7 +78,9 @@ def cache_features(
                     markup=False,
                 )
     if not surveys:
-        raise ConfigError(f"{config}: no run of it has both images and a vision tower (model.vision.name)")
+        raise ConfigError(
+            f"{' '.join(map(str, configs))}: no run of it has both images and a vision tower (model.vision.name)"
+        )
     for spec in specs.values():
         _announce(console, spec, len({name for s in surveys if s.spec is spec for name in s.missing}), dry_run)
     if dry_run:
@@ -116,12 +122,14 @@ def _splits(task: Task) -> list[str]:
     return (["train", "validation"] if task.trains else []) + (["test"] if "target" in task.roles else [])
 
 
-def _image_tasks(config: Path, specs: dict[str, ImageSpec]) -> Iterator[tuple[ImageSpec, Task]]:
-    """The tasks with images behind a file, each once, under the seed that they are trained with."""
+def _image_tasks(
+    configs: Sequence[Path], more: Sequence[str], specs: dict[str, ImageSpec]
+) -> Iterator[tuple[ImageSpec, Task]]:
+    """The tasks with images behind a fit or a study, each once, under the seed that they are trained with."""
     done = set()
-    for file, text in _fit_configs(config):
-        with one_line_errors(str(file)):
-            parts = _Parts(["fit", "--config", str(text)])
+    for where, arguments in _fits(configs, more):
+        with one_line_errors(where):
+            parts = _Parts(["fit", *arguments])
         vision = parts.model.vision
         if vision is None:
             continue
@@ -135,21 +143,29 @@ def _image_tasks(config: Path, specs: dict[str, ImageSpec]) -> Iterator[tuple[Im
             yield from ((spec, task) for task in tasks)
 
 
-def _fit_configs(config: Path) -> Iterator[tuple[str, Path]]:
-    """Where a fit config is from, and its file: the given one, or one a cell of a study."""
-    try:
-        value: Any = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{config} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{config} must hold a mapping of settings: the config of a fit, or a study file")
-    if "targets" not in value:
-        yield str(config), config
+def _fits(configs: Sequence[Path], more: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Where a fit is from, and its arguments: the given one, or one a cell of a study."""
+    studies = []
+    for config in configs:
+        try:
+            value: Any = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{config} cannot be read: {' '.join(str(error).split())}") from error
+        if not isinstance(value, dict):
+            raise ConfigError(f"{config} must hold a mapping of settings: the config of a fit, or a study file")
+        studies += [config] if "targets" in value else []
+    if not studies:
+        yield " ".join(map(str, configs)), [*(word for c in configs for word in ("--config", str(c))), *more]
         return
+    config = studies[0]
+    if len(configs) > 1 or more:
+        raise ConfigError(
+            f"{config} is a study file, which says all there is: leave out {' '.join(more) or 'the rest'}"
+        )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         for cell in load_plan(config).cells:
             if not cell.config["model"].get("vision"):
                 continue
             file.write_text(yaml.safe_dump(dict(cell.config), allow_unicode=True), encoding="utf-8")
-            yield f"{config}, cell {cell.name}", file
+            yield f"{config}, cell {cell.name}", ["--config", str(file)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from xmit.errors import StudyError
 from xmit.files import write_json
 from xmit.study.plan import Plan
-from xmit.study.results import DONE, ERROR, PLAN, RESULTS, done_facts, read_rows
+from xmit.study.results import CHECKPOINTS, DONE, ERROR, PLAN, RESULTS, done_facts, read_done, read_rows
 from xmit.tasks.scoring import MAJORITY
 
 
@@ -44,6 +44,42 @@ def write_plan(folder: Path, plan: Plan, finished: Mapping[str, Mapping[str, Any
         for cell in plan.cells
     ]
     write_json(folder / PLAN, {"name": plan.name, "source": plan.source, "cells": cells})
+
+
+def check_folder(folder: Path, plan: Plan, finished: Collection[str]) -> list[str]:
+    """See whether a folder can take a study.
+
+    Args:
+        folder: Where it shall be.
+        plan: The study.
+        finished: Its cells that are done there.
+
+    Returns:
+        The cells that are finished there with other settings; running them replaces what they left.
+
+    Raises:
+        StudyError: If it is a file, belongs to a single run, or has finished cells of another study.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"{folder} is a file: give a folder as --output")
+    try:
+        before = read_plan(folder)
+    except StudyError:  # none, or damaged, and then it is written anew
+        before = {"cells": []}
+        left = next((name for name in (DONE, RESULTS, CHECKPOINTS) if (folder / name).exists()), None)
+        if left is not None and not (folder / PLAN).exists():
+            raise StudyError(f"{folder} belongs to a single run (its {left}): give another --output") from None
+    if before.get("name", plan.name) != plan.name:
+        cells = {cell["name"]: cell["identity"] for cell in before["cells"] if cell["name"] not in finished}
+        lost = [name for name, identity in cells.items() if done_facts(folder / name, identity) is not None]
+        if lost:
+            raise StudyError(
+                f"{folder} holds the study {before['name']!r} with {len(lost)} finished cells that {plan.name!r} would "
+                f"replace or lose sight of, such as {lost[0]}: give another --output"
+            )
+    identities = {cell.name: cell.identity for cell in plan.cells if cell.name not in finished}
+    found = {name: read_done(folder / name).get("identity") for name in identities}
+    return [name for name, identity in found.items() if identity not in (None, identities[name])]
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
@@ -100,7 +136,7 @@ def study_rows(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         paths.append(run / RESULTS)
     if not paths:
         raise StudyError(f"no cell of the study in {folder} is finished ({missing[0]['reason']}): run the study again")
-    rows = read_rows(paths)
+    rows = read_rows([(path, plan["name"]) for path in paths])
     majority = rows[(rows["metric"] == MAJORITY) & (rows["split"] == "test")]
     info = {
         "name": plan["name"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,8 +151,12 @@ def is_done(folder: Path, identity: str) -> bool:
     return done_facts(folder, identity) is not None
 
 
-def read_rows(paths: Sequence[Path]) -> pd.DataFrame:
+def read_rows(paths: Iterable[tuple[Path, str]]) -> pd.DataFrame:
     """Read many files of result rows into one frame.
+
+    Args:
+        paths: Each with the name of the study that it now belongs to, whatever that was called when the file was
+            written; or with none.
 
     Raises:
         DataError: If one cannot be read.
@@ -161,9 +165,12 @@ def read_rows(paths: Sequence[Path]) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     tables = []
-    for path in paths:
+    for path, study in paths:
         try:
-            tables.append(pq.ParquetFile(path).read().replace_schema_metadata(None))
+            table = pq.ParquetFile(path).read().replace_schema_metadata(None)
+            if study:
+                table = table.set_column(table.column_names.index("study"), "study", pa.array([study] * len(table)))
+            tables.append(table)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is damaged ({error}): delete {path.parent} and run the study again") from error
     frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
@@ -186,24 +193,27 @@ def load_results(folder: str | Path) -> pd.DataFrame:
 
     root = local_copy(folder)
     there = sorted(p for p in root.rglob(RESULTS) if (p.parent / DONE).is_file())
-    planned: dict[Path, dict[str, str] | None] = {}
-    found = [p for p in there if _in_plan(p.parent, planned)]
+    planned: dict[Path, tuple[str, dict[str, str]] | None] = {}
+    found = [(p, study) for p in there if (study := _study_of(p.parent, planned)) is not None]
     if not found:
         why = f"{there[0].parent} is damaged or no longer what its study plans" if there else f"no {RESULTS} and {DONE}"
         raise DataError(f"no finished run in {root} ({why}): run a study or fit first")
     return read_rows(found)
 
 
-def _in_plan(run: Path, planned: dict[Path, dict[str, str] | None]) -> bool:
-    """Whether a run is one of its study's cells as planned last, or stands by itself; plans read are kept."""
+def _study_of(run: Path, planned: dict[Path, tuple[str, dict[str, str]] | None]) -> str | None:
+    """The study that a run is a cell of, empty if it stands by itself; None if it is no longer one of its cells."""
     plan = run.parent / PLAN
     if plan not in planned:
         planned[plan] = None
         if plan.is_file():
             try:
-                cells = json.loads(plan.read_text(encoding="utf-8"))["cells"]
-                planned[plan] = {cell["name"]: cell["identity"] for cell in cells}
+                read = json.loads(plan.read_text(encoding="utf-8"))
+                planned[plan] = str(read.get("name", "")), {cell["name"]: cell["identity"] for cell in read["cells"]}
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{plan} is damaged ({error}): run the study again, nothing done is lost") from error
-    cells_by_name = planned[plan]
-    return cells_by_name is None or (run.name in cells_by_name and is_done(run, cells_by_name[run.name]))
+    found = planned[plan]
+    if found is None:
+        return ""
+    name, identities = found
+    return name if run.name in identities and is_done(run, identities[run.name]) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from xmit.study.estimate import FLOPS, Durations, estimate, span
 from xmit.study.executors import clear_drafts, run_locally
 from xmit.study.lock import locked
 from xmit.study.plan import Cell, Plan, load_plan
-from xmit.study.planfile import study_rows, write_plan
+from xmit.study.planfile import check_folder, study_rows, write_plan
 from xmit.study.progress import StudyProgress
 from xmit.study.remote import RemoteFolder, open_folder
 from xmit.study.results import done_facts
@@ -59,10 +59,11 @@ def run_study(
     if remote is not None:
         remote.fetch({cell.name: cell.identity for cell in plan.cells})
     finished = finished_cells(plan, folder)
+    replaced = check_folder(folder, plan, finished)
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
     check_plan(chosen)
     if dry_run:
-        print_plan(console, plan, folder, finished, chosen)
+        print_plan(console, plan, folder, finished, chosen, replaced)
         return 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,11 +105,14 @@ def _run(
         remote.send_finished({cell.name: cell.identity for cell in plan.cells})
     finished = finished_cells(plan, folder)  # the process that held it may have gone on
     chosen = select(plan, [cell for cell in plan.cells if cell.name not in finished], only, limit)
+    replaced = set(check_folder(folder, plan, finished)) & {cell.name for cell in chosen}
     clear_drafts(folder)
     write_plan(folder, plan, finished, {})
     failed: dict[str, str] = {}
     if chosen:
         console.print(f"study {plan.name}: {len(plan.cells)} cells, {len(finished)} done, {len(chosen)} to run")
+        if replaced:
+            console.print(_replaces(replaced), style="yellow", markup=False, highlight=False)
         with StudyProgress(console, chosen, Durations(plan.cells, finished)) as progress:
             if executor == "ray":
                 from xmit.study.ray_executor import run_on_ray
@@ -171,24 +175,45 @@ def check_plan(cells: Iterable[Cell]) -> None:
         check_configs(files())
 
 
+def _replaces(cells: Collection[str]) -> str:
+    are = "cell is" if len(cells) == 1 else "cells are"
+    return (
+        f"{len(cells)} {are} finished with other settings: running again replaces what is there, another --output "
+        f"keeps it"
+    )
+
+
 def print_plan(
-    console: Console, plan: Plan, folder: Path, finished: Mapping[str, Mapping[str, Any]], chosen: Iterable[Cell]
+    console: Console,
+    plan: Plan,
+    folder: Path,
+    finished: Mapping[str, Mapping[str, Any]],
+    chosen: Iterable[Cell],
+    replaced: Collection[str] = (),
 ) -> None:
     """Print every cell with its state, and what the chosen ones will cost."""
     chosen = list(chosen)
     now = {cell.name for cell in chosen}
     for cell in plan.cells:
-        state = "done" if cell.name in finished else "to run" if cell.name in now else "not chosen"
+        to_run = "run again" if cell.name in replaced else "to run"
+        state = "done" if cell.name in finished else to_run if cell.name in now else "not chosen"
         after = f"  after {cell.depends}" if cell.depends else ""
         console.print(f"{state:10} {cell.name}{after}", markup=False, highlight=False)
     shared = sum(cell.role == "intermediate" for cell in plan.cells)
     console.print(
-        f"{len(plan.cells)} cells in {folder}: {shared} intermediates, each shared by its targets, "
+        f"{len(plan.cells)} cells in {folder}: {shared} of intermediates, each shared by its targets, "
         f"{len(finished)} done, {len(chosen)} to run"
     )
+    if now & set(replaced):
+        console.print(_replaces(now & set(replaced)), style="yellow", markup=False, highlight=False)
+    if not chosen:
+        return
     left = Durations(plan.cells, finished).left(chosen)
-    if chosen and left is not None:
+    if left is not None:
         console.print(f"about {span(left)} to run one after another, by the time of {len(finished)} finished cells")
+        return
+    if all((cell.config.get("trainer") or {}).get("accelerator") == "cpu" for cell in chosen):
+        console.print("how long they take on the CPU is told by the first that is finished")
         return
     cost = estimate(chosen)
     console.print(
@@ -196,7 +221,9 @@ def print_plan(
         f"{FLOPS / 1e12:.0f} TFLOP/s, typical lengths, no early stopping)"
     )
     if cost.unknown:
-        console.print(f"not counted, their training data being of unknown size: {', '.join(cost.unknown)}")
+        more = f" and {len(cost.unknown) - 3} others" if len(cost.unknown) > 3 else ""
+        names = ", ".join(cost.unknown[:3])
+        console.print(f"not counted, their training data being of unknown size: {names}{more}")
 
 
 def report_study(folder: Path, console: Console) -> None:

@@ -13,8 +13,7 @@ from torch.utils.data import DataLoader
 
 from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches, lay_out
 from xmit.data.sources import find_file, found_files
-from xmit.errors import ConfigError, DataError, LanguageNotFoundError, MissingDataError, XmitError, check_number
-from xmit.languages import LANGUAGES
+from xmit.errors import ConfigError, DataError, MissingDataError, XmitError, check_number
 from xmit.tasks.datamodule import SplitBatches, TaskData, draw_rows
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
 from xmit.tasks.item_scores import unknown
@@ -72,6 +71,8 @@ class Task(TaskData):
     """About how many tokens an example has in all, for estimates of what a study costs."""
     on_bad_image: Literal["refuse", "skip"] = "refuse"
     """What becomes of an image that cannot be decoded; an argument of tasks with images."""
+    images: str | None = None
+    """``real``, ``shuffled`` or ``none``, an argument of tasks with images; None for one of text."""
     decoded_fields: ClassVar[tuple[str, ...]] = ("item", "prediction")
     """The tensors that :meth:`decode` returns, gathered over batches and processes."""
     asked_options: ClassVar[str | tuple[str, ...]] = ()
@@ -100,6 +101,8 @@ class Task(TaskData):
         if not isinstance(getattr(type(self), "metadata", None), TaskMetadata):
             raise ConfigError(f"{type(self).__qualname__} needs a class attribute 'metadata = TaskMetadata(…)'")
         self.name, self.benchmark_version = self.metadata.name, self.metadata.benchmark_version
+        if languages is not None and not languages:
+            raise ConfigError("data.languages is empty: name some, or leave it out for all")
         self.languages = [self.resolve_language(code) for code in languages or self.metadata.languages]
         self.data_dir, self.train_file, self.validation_file = data_dir, train_file, validation_file
         sources = [source_language] if isinstance(source_language, str) else source_language
@@ -119,6 +122,7 @@ class Task(TaskData):
         self.image_spec: ImageSpec | None = None
         self.train_filter: Callable[[Task, datasets.Dataset], datasets.Dataset] | None = None
         """What leaves rows out of the training data, such as those that are test items of other tasks."""
+        self.asked_own: set[str] = set()  # the splits for which a file of one's own was asked for
         self._tables: dict[str, datasets.Dataset] = {}
         self._examples: dict[str, Examples] = {}
 
@@ -209,15 +213,7 @@ class Task(TaskData):
         Raises:
             LanguageNotFoundError: If the task has no data in that language.
         """
-        known = list(dict.fromkeys([*self.metadata.languages, *([self.metadata.source_language] if source else [])]))
-        native = {v: k for k, v in self.metadata.language_map.items()}
-        resolved = code if code in known else native.get(code, code)
-        if resolved == self.metadata.source_language and resolved not in known:
-            raise ConfigError(f"task {self.metadata.name!r}: {resolved!r} is its source language and has no test data")
-        if resolved not in known and not (source and self.data_dir and resolved in LANGUAGES):
-            by_name = [f"{one.name} is {key!r}." for key, one in LANGUAGES.items() if one.name.lower() == code.lower()]
-            raise LanguageNotFoundError(f"language of task {self.metadata.name!r}:", code, known, " ".join(by_name))
-        return resolved
+        return self.metadata.resolve_language(code, source, source and bool(self.data_dir))
 
     @classmethod
     def data_version(cls) -> str:
@@ -244,13 +240,17 @@ class Task(TaskData):
             DataError: If there is none.
         """
         assert self.data_dir is not None
-        own = {"train": self.train_file, "validation": self.validation_file}.get(split)
-        if own:
+        if own := self.own_file(split):
             names = (own.replace("{language}", self.native(language)),)
         elif language != self.metadata.source_language:
             codes = dict.fromkeys((language, self.native(language)))  # one folder serves tasks with other codes
             names = (*translations, *(f"translate-train/{code}/{name}" for code in codes for name in names))
         return find_file(self.data_dir, *names, task=self.name, hub=self.metadata.dataset)
+
+    def own_file(self, split: str) -> str | None:
+        """The ``train_file`` or ``validation_file`` that stands for a split, if one is given."""
+        self.asked_own.add(split)
+        return {"train": self.train_file, "validation": self.validation_file}.get(split)
 
     def bind(self, tokenizer: PreTrainedTokenizerBase, image_spec: ImageSpec | None = None) -> None:
         """Take the tokenizer, and how images are to be given, from the module."""

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from xmit.data.revisions import REVISIONS
-from xmit.errors import ConfigError
+from xmit.errors import ConfigError, LanguageNotFoundError
+from xmit.languages import LANGUAGES
 
 ROLES = ("intermediate", "target", "image-text", "low-resource", "embedded")
 
@@ -77,3 +78,25 @@ class TaskMetadata:
         """The fields as plain values, ready for JSON."""
         values = asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    def resolve_language(self, code: str, source: bool = False, any_source: bool = False) -> str:
+        """Map an xmit code or the data's own code to the xmit code.
+
+        Args:
+            code: The code.
+            source: Whether it is trained on.
+            any_source: Any known language may be trained on, since translations may lie beside the data.
+
+        Raises:
+            LanguageNotFoundError: If the task has no data in that language.
+            ConfigError: If it is the source language alone, and is asked for as a test language.
+        """
+        known = list(dict.fromkeys([*self.languages, *([self.source_language] if source else [])]))
+        native = {v: k for k, v in self.language_map.items()}
+        resolved = code if code in known else native.get(code, code)
+        if resolved == self.source_language and resolved not in known:
+            raise ConfigError(f"task {self.name!r}: {resolved!r} is its source language and has no test data")
+        if resolved not in known and not (source and any_source and resolved in LANGUAGES):
+            by_name = [f"{one.name} is {key!r}." for key, one in LANGUAGES.items() if one.name.lower() == code.lower()]
+            raise LanguageNotFoundError(f"language of task {self.name!r}:", code, known, " ".join(by_name))
+        return resolved

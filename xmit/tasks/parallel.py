@@ -105,8 +105,14 @@ def check_columns(table: datasets.Dataset, columns: Iterable[str], where: str) -
 
 
 def compare_size(task: Task, table: datasets.Dataset, split: str, language: str) -> None:
-    """Warn of files that hold another number of rows than was published; those of the hub are counted there."""
+    """Warn of files that hold another number of rows than was published; those of the hub are counted there.
+
+    Raises:
+        ConfigError: If a file of one's own is given for the split, and the task has never asked for it.
+    """
     own = {"train": task.train_file, "validation": task.validation_file}.get(split)
+    if own and split not in task.asked_own:
+        raise ConfigError(f"task {task.name!r} takes no {split}_file: leave {own} out")
     published = task.sizes.get(split, len(table))
     if task.data_dir and not own and language == task.metadata.source_language and len(table) != published:
         warnings.warn(

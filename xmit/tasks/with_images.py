@@ -58,7 +58,8 @@ class WithImages(Task):
         super().__init__(**kwargs)
         check_choice("data.images", images, ("real", "shuffled", "none"))
         check_choice("data.on_bad_image", on_bad_image, ("refuse", "skip"))
-        self.images, self.on_bad_image, self.image_dir = images, on_bad_image, image_dir
+        self.images: str = images
+        self.on_bad_image, self.image_dir = on_bad_image, image_dir
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -140,7 +141,10 @@ class WithImages(Task):
     def _sound_rows(self, table: datasets.Dataset) -> datasets.Dataset:
         """The rows that ``skip`` leaves in where images are used; all of them where no image is at hand."""
         sound = np.array(decodable(ImageSources(table, self.image_columns))).reshape(len(table), -1).all(axis=1)
-        return table.select(np.flatnonzero(sound)) if sound.any() else table
+        if sound.all() or not sound.any():
+            return table
+        warnings.warn(f"{np.sum(~sound):,} of {len(table):,} rows are left out for their bad images", stacklevel=3)
+        return table.select(np.flatnonzero(sound))
 
     def encode_text(self, table: datasets.Dataset) -> Examples:
         """Encode everything but the images; the family's own."""

@@ -41,7 +41,7 @@ class ANLIPlus(NLITask):
 
         if split == "test":
             raise no_test_labels(self.name)
-        if {"train": self.train_file, "validation": self.validation_file}[split]:
+        if self.own_file(split):
             rows = read_pairs(self.file(split, language))
             return nli_table(rows, f"own_{split}", range(len(rows["label"])))
         tables = [self.anli(split, language, number) for number in (1, 2, 3)]

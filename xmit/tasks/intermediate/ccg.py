@@ -48,7 +48,7 @@ class CCG(TokenClassificationTask):
         return sentences(columns)
 
     def _read(self, split: str, language: str) -> dict[str, list[Any]]:
-        if self.data_dir and {"train": self.train_file, "validation": self.validation_file}.get(split):
+        if self.data_dir and self.own_file(split):
             return read_auto(self.file(split, language))
         own = "" if language == self.metadata.source_language else f"translate-train/{language}"
         return read_sections(self.data_dir, own, SECTIONS[split])

@@ -39,7 +39,7 @@ class MaskedLM(MaskedLMTask):
         import datasets
 
         if self.data_dir:
-            texts = read_documents(self.data_dir, language, task=self.name, file=self.train_file)
+            texts = read_documents(self.data_dir, language, task=self.name, file=self.own_file("train"))
             return datasets.Dataset.from_dict({"text": texts})
         parts = "train-*.parquet" if self.documents is None else "train-00000-of-*.parquet"
         files = f"20231101.{self.native(language)}/{parts}"

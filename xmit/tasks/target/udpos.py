@@ -52,7 +52,7 @@ class UDPOS(XtremeVersions, TokenClassificationTask):
         if not self.data_dir:
             return sentences(hub_treebanks(self.metadata.dataset, self.metadata.revision, language, split, only))
         part = "dev" if split == "validation" else split
-        own = {"train": self.train_file, "validation": self.validation_file}.get(split)
+        own = self.own_file(split)
         columns = {"id": []} if own else local_treebanks(self.data_dir, language, part, only)
         if not columns["id"]:
             names = (f"udpos/{part}-{language}.tsv", f"{part}-{language}.tsv", f"**/{language}_*-ud-{part}.conllu")
