@@ -92,8 +92,8 @@ def _tokenizer(name: str, _modified: int) -> PreTrainedTokenizerBase:
         raise EncoderError(_not_found(name, error)) from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes an empty one where there are no files
         raise EncoderError(
-            f"the encoder {name!r} has no tokenizer: copy tokenizer.json or sentencepiece.bpe.model of the model that it "
-            f"comes from there"
+            f"the encoder {name!r} has no tokenizer: copy tokenizer.json or sentencepiece.bpe.model there, of the "
+            f"model that it comes from"
         )
     return tokenizer
 
