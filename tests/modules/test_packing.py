@@ -77,6 +77,9 @@ def test_what_no_head_looks_at_is_not_computed(encoder):
         rows.clear()
         packing.encode(encoder, lengths, layer, column, **padded_batch(lengths))
         assert rows == expected
+    rows.clear()
+    packing.encode(encoder, None, None, 0, **padded_batch(lengths))  # scoring on the CPU
+    assert rows == [49, 49, 49] * 2 + [3, 49, 3]
     assert len(encoder.encoder.layer) == 3
     for handle in handles:
         handle.remove()

@@ -301,7 +301,8 @@ def encode(
 
     Args:
         encoder: The text encoder; its attention is set to this module's.
-        lengths: Tokens of each sequence, on the host, visual ones included; None computes on the padded batch.
+        lengths: Tokens of each sequence, on the host, visual ones included; None computes on the padded batch, but for
+            scoring on the CPU by one column, which costs less packed.
         layer: Which hidden state; the last by default.
         column: Give the states of this column of the batch alone, at which every sequence has a token.
         **inputs: ``input_ids`` or ``inputs_embeds``, ``attention_mask``, perhaps ``position_ids``; padded on the
@@ -311,7 +312,9 @@ def encode(
         Hidden states ``(B, L, H)``; ``(B, 1, H)`` of one column.
     """
     deep = layer is not None and layer != encoder.config.num_hidden_layers
-    packing = None
+    mask, packing = inputs.get("attention_mask"), None
+    if lengths is None and column is not None and not deep and not encoder.training:
+        lengths = mask.sum(1).tolist() if mask is not None and mask.device.type == "cpu" else None
     if lengths is not None:
         _prepare(encoder)
         given = {name: value for name, value in inputs.items() if value is not None and name != "attention_mask"}
