@@ -313,7 +313,8 @@ def encode(
     """
     deep = layer is not None and layer != encoder.config.num_hidden_layers
     mask, packing = inputs.get("attention_mask"), None
-    if lengths is None and column is not None and not deep and not encoder.training:
+    by_item = "encoder_hidden_states" in inputs  # layers that look at images
+    if lengths is None and column is not None and not (deep or by_item or encoder.training):
         lengths = mask.sum(1).tolist() if mask is not None and mask.device.type == "cpu" else None
     if lengths is not None:
         _prepare(encoder)
