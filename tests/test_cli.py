@@ -58,6 +58,18 @@ def test_fit_writes_a_whole_run(run, capsys):
     assert (run / "checkpoints" / "best.ckpt").is_file()
 
 
+@pytest.mark.parametrize(("rate", "learns"), [(0.0001, False), (0.003, True)])
+def test_a_collapse_onto_one_class_is_told(rate, learns, tiny_encoder, tmp_path, capsys):
+    assert fit(tiny_encoder, tmp_path / "run", f"--model.learning_rate={rate}", "--trainer.max_epochs=10") == 0
+    predictions = pd.read_parquet(tmp_path / "run" / "predictions.parquet").groupby("language", sort=False)
+    shares = predictions["prediction"].agg(lambda labels: labels.value_counts(normalize=True).max())
+    collapsed = shares[shares > 0.95].index.tolist()
+    assert learns != bool(collapsed)
+    told = [line for line in capsys.readouterr().out.splitlines() if "95 %" in line]
+    line = f"my_task: one class takes over 95 % of the predictions in {', '.join(collapsed)}"
+    assert told == ([] if learns else [line])
+
+
 def test_config_of_a_run_repeats_it(run, tmp_path):
     before = load_results(run)
     assert main(["fit", "--config", str(run / "config.yaml"), "--output", str(tmp_path / "again")]) == 0

@@ -25,6 +25,7 @@ from xmit.arguments import parse_in_one_line, resolve_names
 from xmit.checkpoints import BEST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from xmit.errors import ConfigError, XmitError
 from xmit.files import atomic_write, write_text
+from xmit.languages import LANGUAGES
 from xmit.metrics import robustness_summary
 from xmit.modules.module import MultimodalModule
 from xmit.progress import quiet_libraries
@@ -382,5 +383,8 @@ class XmitCLI(LightningCLI):
                 summary = robustness_summary(values, source_language=self.datamodule.tasks[name].source_language)
                 for key in ("mean", "zero_shot_mean", "low_resource_mean"):
                     sys.stdout.write(f"{name}: {key} {summary[key]:.4f} over {summary['n'][key]} languages\n")
+        flags = rows[(rows.metric == "consistency/collapse") & rows.language.isin(LANGUAGES)]
+        for name, part in flags.groupby("task", sort=False):  # scores alone would not show it
+            sys.stdout.write(f"{name}: one class takes over 95 % of the predictions in {', '.join(part.language)}\n")
         if (self.folder / "results.parquet").exists():
             sys.stdout.write(f"results in {self.folder}\n")

@@ -188,7 +188,7 @@ def attention(
         assert isinstance(found, Tensor)  # a tuple only where more was asked for
         output = found
     else:
-        output = _padded_by_groups(parts, packing, wanted is not None, dropout, scaling)
+        output = _by_groups(parts, packing, wanted is not None, dropout, scaling)
     return (output if wanted is None else _among(query.shape[2], wanted, output)).unsqueeze(0), None
 
 
@@ -199,10 +199,8 @@ def _flash(parts: list[Tensor], ends: Any, dropout: float, scaling: float | None
     return output
 
 
-def _padded_by_groups(
-    parts: list[Tensor], packing: Packing, one_each: bool, dropout: float, scaling: float | None
-) -> Tensor:
-    """SDPA group by group, each padded to its longest: exact everywhere, with dropout too."""
+def _by_groups(parts: list[Tensor], packing: Packing, one_each: bool, dropout: float, scaling: float | None) -> Tensor:
+    """SDPA group by group, padded where lengths differ: exact everywhere, with dropout too."""
     outputs = []
     shape = parts[0].shape[1:]
     sizes = [group.tokens for group in packing.groups]

@@ -85,7 +85,7 @@ class TaskMetadata:
         Args:
             code: The code.
             source: Whether it is trained on.
-            any_source: Any known language may be trained on, since translations may lie beside the data.
+            any_source: Any known language will do, since translations to train on may lie beside the data.
 
         Raises:
             LanguageNotFoundError: If the task has no data in that language.
@@ -96,7 +96,7 @@ class TaskMetadata:
         resolved = code if code in known else native.get(code, code)
         if resolved == self.source_language and resolved not in known:
             raise ConfigError(f"task {self.name!r}: {resolved!r} is its source language and has no test data")
-        if resolved not in known and not (source and any_source and resolved in LANGUAGES):
+        if resolved not in known and not (any_source and resolved in LANGUAGES):
             by_name = [f"{one.name} is {key!r}." for key, one in LANGUAGES.items() if one.name.lower() == code.lower()]
             raise LanguageNotFoundError(f"language of task {self.name!r}:", code, known, " ".join(by_name))
         return resolved
