@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +31,6 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "demo": whole.demo,
     "e2e": whole.e2e,
 }
-APART = ("e2e",)
-"""Suites that compute nothing in this process."""
 
 
 def environment() -> dict[str, Any]:
@@ -89,9 +85,10 @@ def bench(suites: list[str], quick: bool, output: str | None, older: str | None,
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for result in _results(suites or list(SUITES), quick):
-                results.append(result)
-                console.print(_line(result), highlight=False)
+            for suite in suites or SUITES:
+                for result in SUITES[suite](quick):
+                    results.append(result)
+                    console.print(_line(result), highlight=False)
     except ModuleNotFoundError as error:
         raise ConfigError(f"bench: the peer {error.name!r} is not installed: pip install 'xmit[bench]'") from error
     finally:
@@ -111,17 +108,6 @@ def _older(path: str) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"bench --compare: {path} is no file that --json has written ({error})") from error
     return dict(found)
-
-
-def _results(names: list[str], quick: bool) -> Iterator[Result]:
-    """One suite after the other; in a quick bench those whose cases are processes of their own run beside the rest."""
-    beside = [name for name in names if name in APART] if quick and (os.cpu_count() or 1) > 1 else []
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(lambda: [result for name in beside for result in SUITES[name](quick)])
-        for name in names:
-            if name not in beside:
-                yield from SUITES[name](quick)
-        yield from waiting.result()
 
 
 def _line(result: Result) -> str:

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xmit.bench.models import VOCABULARY, encoder, lengths, padded
-from xmit.bench.timing import Result, compare, interleave
+from xmit.bench.timing import NO_BF16, Result, compare, interleave
+from xmit.hardware import computes_bf16
 
 
 def batching(quick: bool) -> Iterator[Result]:
@@ -51,7 +52,7 @@ def batching(quick: bool) -> Iterator[Result]:
             "dynamic": partial(padding, [side for _, side, _ in batches]),
             "packed": partial(packed, batches),
         }
-        times = {} if failed else interleave(variants, 3 if quick else 5)
+        times = {} if failed else interleave(variants, 2 if quick else 5)
         gates = {"packed_mnli_vs_padmax": 2.6, "packed_mnli_vs_dynamic": 1.8, "packed_squad_vs_padmax": 2.1}
         for case, gate in gates.items():
             if f"_{data}_" in case:
@@ -134,6 +135,9 @@ def evaluation(quick: bool) -> Iterator[Result]:
     from xmit.data.batching import EvaluationStream
     from xmit.modules import packing
 
+    if not computes_bf16():
+        yield Result("eval_multilingual_bf16", 3, note=NO_BF16)
+        return
     model = encoder(12)
     model.eval()  # type: ignore[no-untyped-call]
     peer = copy.deepcopy(model)  # which stays transformers' own

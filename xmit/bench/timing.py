@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+NO_BF16 = "not measured: the hardware does not compute in bf16, and the library does not there either"
+
 
 @dataclass
 class Result:

@@ -57,7 +57,7 @@ def top_k_both(x: Tensor, y: Tensor, k: int, fast: bool | None = None) -> tuple[
 
 
 def _search(x: Tensor, y: Tensor, k: int, fast: bool | None, both: bool) -> list[Found]:
-    x, y = x.float(), y.float()
+    x, y = x.detach().float(), y.detach().float()
     directions = [(x, y), (y, x)][: 1 + both]
     if not len(x) or not len(y):
         return [
@@ -114,11 +114,14 @@ class _Product:
     error: float
 
     def tiles(self) -> Iterator[tuple[int, int, Tensor]]:
-        """Where a tile begins, and its values in fp32's order, padded to whole blocks with ``-inf``."""
+        """Where a tile begins, and its values in fp32's order, padded to whole blocks with ``-inf``; until the next."""
+        room = self.left.new_empty(min(len(self.left), _TILE) * min(len(self.right), _TILE))  # memory anew costs more
         for first in range(0, len(self.left), _TILE):
             rows = self.left[first : first + _TILE]
             for second in range(0, len(self.right), _TILE):
-                tile = rows @ self.right[second : second + _TILE].T
+                columns = self.right[second : second + _TILE]
+                tile = room[: len(rows) * len(columns)].view(len(rows), len(columns))
+                torch.mm(rows, columns.T, out=tile)
                 wide = [-size % _BLOCK for size in tile.shape]
                 if any(wide):
                     tile = F.pad(tile, (0, wide[1], 0, wide[0]), value=-torch.inf)
@@ -185,7 +188,8 @@ class _Kept:
         else:
             blocks = tile[:n].reshape(n, -1, _BLOCK)
             chosen = blocks.amax(2).topk(min(m, blocks.shape[1]), sorted=False)[1]
-            inside = blocks.gather(1, chosen[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
+            starts = torch.arange(0, n * blocks.shape[1], blocks.shape[1], device=tile.device)
+            inside = blocks.flatten(0, 1).index_select(0, (chosen + starts[:, None]).flatten()).view(n, -1)
         best, at = inside.topk(min(m, inside.shape[1]), sorted=False)
         places = chosen.gather(1, at // _BLOCK) * _BLOCK + at % _BLOCK + second
         values = torch.cat([self.values[first : first + n], best.float()], 1)
@@ -218,9 +222,9 @@ def _rescore(x: Tensor, y: Tensor, places: Tensor) -> Found:
     """The dot products of rows with candidates ``(N, m)``, best first, of equal ones the first candidate first."""
     places = places.sort(dim=1)[0]
     step = max(1, _CHUNK // (places.shape[1] * x.shape[1]))
-    parts = [
-        (x[start : start + step, None, :] * y[places[start : start + step]]).sum(-1)
-        for start in range(0, len(x), step)
-    ]  # fmt: skip
+    room, parts = y.new_empty(step * places.shape[1], y.shape[1]), []  # once: memory anew for every part costs more
+    for some, at in zip(x.split(step), places.split(step), strict=True):
+        near = torch.index_select(y, 0, at.flatten(), out=room[: at.numel()]).view(*at.shape, -1)
+        parts.append(near.mul_(some[:, None, :]).sum(-1))
     scores, order = torch.cat(parts).sort(dim=1, descending=True, stable=True)
     return scores, places.gather(1, order)
