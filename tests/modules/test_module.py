@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -305,3 +306,21 @@ def test_learning_rate_rises_and_falls(tiny_encoder, tmp_path):
     assert max(encoder_rates) == pytest.approx(1e-3)
     assert encoder_rates[-1] == pytest.approx(1e-3 / 12)
     assert max(rates[4]) == pytest.approx(1e-2)
+
+
+def test_no_gradients_lie_around_while_the_next_batch_is_computed_on(tiny_encoder, tmp_path):
+    class Watch(pl.Callback):
+        def __init__(self):
+            self.updated, self.kept = [], []
+
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            self.updated.append(sum(p.grad is not None for p in module.parameters()))
+
+        def on_train_batch_end(self, trainer, module, *_):
+            self.kept.append(sum(p.grad is not None for p in module.parameters()))
+
+    watch = Watch()
+    module = MultimodalModule(encoder=tiny_encoder)
+    trainer(tmp_path, accumulate_grad_batches=2, max_steps=2, callbacks=[watch]).fit(module, MyTask(batch_size=8))
+    assert len(watch.updated) == 2
+    assert watch.kept == [watch.updated[0], 0] * 2  # the first of two batches is not an update yet

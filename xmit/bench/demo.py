@@ -27,7 +27,7 @@ def _tasks(quick: bool) -> list[tuple[Task, int, int]]:
     share = 4 if quick else 1
     geo: dict[str, Any] = {"batch_size": 32, "max_length": 64, "pooling": "mean"}
     if quick:
-        geo["languages"] = list(CldrGeo.metadata.languages[::2])
+        geo["languages"] = list(CldrGeo.metadata.languages[::3])
     return [
         (DigitsText(batch_size=48, max_length=32), 48 // share, 24 // share),
         (CldrGeo(**geo), 100 // share, 50 // share),

@@ -60,8 +60,9 @@ def demo(quick: bool) -> Iterator[Result]:
         for name, plan in (("hf", hf_plan), ("ours", our_plan)):
             seconds, scores[name] = plan(quick)
             times[name].append(seconds)
+    means = {name: statistics.mean(found.values()) for name, found in scores.items()}
     note = (
-        f"digits_text, then cldr_geo in {len(scores['ours'])} languages; mean accuracy {statistics.mean(scores['ours'].values()):.3f}, "
-        f"by Hugging Face's {statistics.mean(scores['hf'].values()):.3f}"
+        f"digits_text, then cldr_geo in {len(scores['ours'])} languages; mean accuracy {means['ours']:.3f}, "
+        f"by Hugging Face's {means['hf']:.3f}"
     )
     yield compare("demo_vs_hf", 2.0, times, "hf", "ours", note)

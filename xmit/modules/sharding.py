@@ -90,6 +90,6 @@ class ShardedModule(ResumableModule):
             clip_by_norm(optimizer, gradient_clip_val, scale)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """Update, and let gradients go at once: Lightning keeps them until the next forward pass has taken its memory."""
+        """Update, and let gradients go at once; Lightning keeps them through the next forward pass."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()
