@@ -223,7 +223,7 @@ def _rescore(x: Tensor, y: Tensor, places: Tensor) -> Found:
     places = places.sort(dim=1)[0]
     step = max(1, _CHUNK // (places.shape[1] * x.shape[1]))
     room, parts = y.new_empty(step * places.shape[1], y.shape[1]), []  # once: memory anew for every part costs more
-    for some, at in zip(x.split(step), places.split(step), strict=True):
+    for some, at in zip(torch.split(x, step), torch.split(places, step), strict=True):
         near = torch.index_select(y, 0, at.flatten(), out=room[: at.numel()]).view(*at.shape, -1)
         parts.append(near.mul_(some[:, None, :]).sum(-1))
     scores, order = torch.cat(parts).sort(dim=1, descending=True, stable=True)
