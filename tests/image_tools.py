@@ -11,7 +11,7 @@ from xmit.errors import DataError
 class Tower:
     """Stands in for an image spec: a feature that tells which image it is of."""
 
-    n_tokens, width = 2, 4
+    n_tokens, width, prefix_places = 2, 4, 0
 
     def encode(self, images, on_bad="refuse"):
         self.seen = len(images)

@@ -28,6 +28,7 @@ EXAMPLES = {
     "bench": "python -m xmit bench --quick --json bench.json --gate",
     "cache-features": "python -m xmit cache-features --config configs/intermediate/digits_image.yaml --dry-run",
     "export": "python -m xmit export runs/demo/digits_image-s0 --output my_encoder",
+    "doctor": "python -m xmit doctor --config configs/target/cldr_geo.yaml",
 }
 
 
@@ -146,6 +147,14 @@ def _cache_features(args: argparse.Namespace) -> int:
     return cache_features(files, args.dry_run, args.check, args.workers, args.part, args.more)
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from xmit.doctor import doctor
+
+    return doctor([Path(name) for name in args.config or ()], args.more, args.format)
+
+
 def _part(text: str) -> tuple[int, int]:
     number, _, parts = text.partition("/")
     if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
@@ -235,6 +244,14 @@ def build_parser() -> argparse.ArgumentParser:
     features.add_argument(
         "--part", type=_part, default=(0, 1), metavar="I/N", help="only the I-th of N parts: one for each of N GPUs"
     )
+    diagnosis = add(
+        "doctor", "say what this machine will do, and try one tiny update and one scoring on its device", _doctor
+    )
+    diagnosis.add_argument(
+        "--config", action="append", metavar="FILE",
+        help="the configs and settings (--trainer.accelerator cpu) of a fit as fit takes them, or a study file",
+    )  # fmt: skip
+    diagnosis.add_argument("--format", choices=("table", "json"), default="table")
     export = add("export", "write the text encoder of a run for transformers", _export)
     export.add_argument("run", metavar="RUN", help="the run's folder")
     export.add_argument("--output", required=True, metavar="DIR", help="where to write it")
@@ -250,7 +267,7 @@ def _run(argv: list[str]) -> int:
     parser = build_parser()
     args, more = parser.parse_known_args(argv)
     args.more = more
-    if more and args.command != "cache-features":  # whose further settings are those of a fit
+    if more and args.command not in ("cache-features", "doctor"):  # whose further settings are those of a fit
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     return int(args.handler(args))
 

@@ -25,6 +25,7 @@ from xmit.arguments import parse_in_one_line, resolve_names
 from xmit.checkpoints import BEST, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from xmit.errors import ConfigError, XmitError
 from xmit.files import atomic_write, write_text
+from xmit.hardware import trainer_device
 from xmit.languages import LANGUAGES
 from xmit.metrics import robustness_summary
 from xmit.modules.module import MultimodalModule
@@ -65,7 +66,7 @@ class XmitCLI(LightningCLI):
         self, args: ArgsType = None, callbacks: Sequence[pl.Callback] = (), identity: str | None = None
     ) -> None:
         self.extra_callbacks, self.identity = list(callbacks), identity
-        self.is_cell = identity is not None
+        self.is_cell, self.dry_run = identity is not None, False
         self.started = time.monotonic()
         quiet_libraries()
         self.last: LastCheckpoint | None = None
@@ -94,6 +95,8 @@ class XmitCLI(LightningCLI):
                 sys.stderr.write(f"xmit: {error}\n")
                 raise SystemExit(2) from error
             self.config = parse_in_one_line(parser, words)
+        # how it was called, and no setting of the run: it is in neither config nor hash
+        self.dry_run = bool(self.options.pop("dry_run", False))
 
     def _parse_ckpt_path(self) -> None:
         """Never let a checkpoint's hyper-parameters override the config and flags (LightningCLI would)."""
@@ -103,6 +106,9 @@ class XmitCLI(LightningCLI):
         parser.add_argument("--output", type=str | None, default=None, help="the run's folder (runs/<task>-<hash>)")
         parser.add_argument("--overwrite", action="store_true", help="replace a finished run of another config")
         parser.add_argument("--no_test", action="store_true", help="fit: do not score the test split")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="fit: print the plan and the expected peak memory, and run nothing"
+        )
         parser.add_argument(
             "--save_encoder",
             type=bool | None,
@@ -171,6 +177,15 @@ class XmitCLI(LightningCLI):
             run.target,
         )
 
+    def instantiate_classes(self) -> None:
+        """Build the task, the module and the trainer; for a plan no trainer, which begins a log."""
+        if not self.dry_run:
+            return super().instantiate_classes()
+        if self.subcommand != "fit":
+            raise ConfigError(f"{self.subcommand}: --dry-run is for fit")
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the trainer with the run's checkpoints and log in the run's folder."""
         resume_at = None
@@ -218,6 +233,8 @@ class XmitCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it; a signal saves what there is and says how to go on."""
+        if self.dry_run:
+            return self.print_plan()
         with interruption.interruptible():
             try:
                 super()._run_subcommand(subcommand)
@@ -235,6 +252,14 @@ class XmitCLI(LightningCLI):
                 for logger in self.trainer.loggers:
                     # W&B would log the next cell of this process into the same run; one that never began stays so
                     getattr(getattr(logger, "_experiment", None), "finish", lambda: None)()
+
+    def print_plan(self) -> None:
+        """Print what a fit would do, and the memory that it is expected to take."""
+        from xmit.dry_run import DryRun
+
+        trainer = self.options.trainer.as_dict()
+        for line in DryRun(self.model, self.datamodule, trainer, self.folder, self.leave_out_tests).lines():
+            sys.stdout.write(f"{line}\n")
 
     def fit(self, model: MultimodalModule, datamodule: TaskData, ckpt_path: str | None = None, **_: Any) -> None:
         """Train, score the chosen checkpoint, write results, and the encoder of an intermediate."""
@@ -359,7 +384,7 @@ class XmitCLI(LightningCLI):
             write_results(self.folder, pd.concat(frames, ignore_index=True), model.predictions.get("test"))
             if not self.beside_run(Path(self.options.output)):  # a scoring of a run is no run of its own
                 config = identity(self.options.as_dict())
-                facts = {"config": config, **run_facts(self.seconds)}
+                facts = {"config": config, **run_facts(self.seconds, trainer_device(self.trainer))}
                 if self.shared is not None:
                     facts["leakage"] = self.shared.counts
                 mark_done(self.folder, self.identity or config, facts)

@@ -7,15 +7,19 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import CSVLogger
 
 import xmit
 from xmit.errors import ConfigError, DataError, EncoderError
 from xmit.files import write_text
+from xmit.hardware import describe
 from xmit.modules.module import MultimodalModule
 from xmit.study.results import ENCODER, RESULTS
+
+if TYPE_CHECKING:
+    import torch
 
 NOT_IN_IDENTITY = (
     "output",
@@ -58,8 +62,13 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def run_facts(seconds: float) -> dict[str, Any]:
-    """Versions, machine and time of a run."""
+def run_facts(seconds: float, device: torch.device) -> dict[str, Any]:
+    """Versions, machine and time of a run.
+
+    Args:
+        seconds: The time.
+        device: What it computed on.
+    """
     import platform
 
     import lightning
@@ -75,7 +84,7 @@ def run_facts(seconds: float) -> dict[str, Any]:
             "lightning": lightning.__version__,
             "transformers": transformers.__version__,
         },
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU",
+        "hardware": describe(device),
     }
 
 

@@ -8,21 +8,17 @@ import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from xmit.errors import ConfigError
-from xmit.hardware import computes_bf16
+from xmit.hardware import chosen_device, fast_precision
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true"]
-
-
-def fast_precision() -> Literal["bf16-mixed", "32-true"]:
-    """``bf16-mixed`` where the hardware computes in bf16, else ``32-true``."""
-    return "bf16-mixed" if computes_bf16() else "32-true"
 
 
 class Trainer(pl.Trainer):
     """Lightning's Trainer; only these defaults differ.
 
     Args:
-        precision: ``auto`` takes bf16 where the hardware has it.
+        precision: ``auto`` takes what is fast on the device that computes: ``bf16-mixed`` where it has bf16,
+            ``16-mixed`` on other GPUs, else ``32-true``; see :func:`~xmit.hardware.fast_precision`.
         use_distributed_sampler: Off: tasks deal their batches out to processes themselves.
         num_sanity_val_steps: Off: the validation metric wants the whole split.
         log_every_n_steps: How often the training loss is logged.
@@ -40,9 +36,11 @@ class Trainer(pl.Trainer):
         log_every_n_steps: int = 10,
         **kwargs: Any,
     ) -> None:
+        if precision == "auto":
+            precision = fast_precision(chosen_device(kwargs.get("accelerator"), kwargs.get("strategy")))
         try:
             super().__init__(
-                precision=fast_precision() if precision == "auto" else precision,
+                precision=precision,
                 use_distributed_sampler=use_distributed_sampler,
                 num_sanity_val_steps=num_sanity_val_steps,
                 log_every_n_steps=log_every_n_steps,

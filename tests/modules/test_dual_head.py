@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from encode_tools import one_or_several
 
 from xmit.errors import ConfigError
 from xmit.modules.heads import DualHead, Encoded
@@ -22,7 +23,7 @@ def sides():
 def encoder(sides):
     mask = torch.ones(N, LENGTH)
     mask[0, -1] = 0
-    return lambda side, layer, first: Encoded(torch.from_numpy(sides[side]), mask)
+    return one_or_several(lambda side, layer, first: Encoded(torch.from_numpy(sides[side]), mask))
 
 
 def pooled(hidden, head):
@@ -74,7 +75,7 @@ def test_a_candidate_that_occurs_twice_is_no_wrong_one(sides):
 def test_one_pair_alone_has_nothing_to_tell_apart(sides):
     one = {name: hidden[:1] for name, hidden in sides.items()}
     head = DualHead(WIDTH, 2)
-    encode = lambda side, layer, first: Encoded(torch.from_numpy(one[side]), torch.ones(1, LENGTH))  # noqa: E731
+    encode = one_or_several(lambda side, *_: Encoded(torch.from_numpy(one[side]), torch.ones(1, LENGTH)))
     assert head(encode, {"query": "query", "candidate": "candidate", "labels": torch.tensor([7])})["loss"].item() == 0
 
 

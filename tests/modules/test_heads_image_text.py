@@ -15,7 +15,10 @@ class Seen:
         torch.manual_seed(0)
         self.words, self.calls = nn.Embedding(50, hidden), []
 
-    def __call__(self, side, layer=None, first=False):
+    def __call__(self, sides, layer=None, first=False):
+        return [self.encode(side) for side in sides] if isinstance(sides, list) else self.encode(sides)
+
+    def encode(self, side):
         self.calls.append(side)
         hidden = self.words(side["input_ids"])
         if "image" in side:

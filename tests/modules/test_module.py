@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from encode_tools import one_or_several
 from my_tasks import MyTask
 from small_trainer import trainer
 from transformers import AutoModel, AutoTokenizer, XLMRobertaForSequenceClassification
@@ -64,6 +65,7 @@ def test_classification_head_is_xlm_r_s(tiny_encoder):
     head.projection.load_state_dict(oracle.classifier.out_proj.state_dict())
     side, labels = inputs(tiny_encoder), torch.tensor([0, 2, 1])
 
+    @one_or_several
     def encode(side, layer=None, first=False):
         return Encoded(oracle.roberta(**side).last_hidden_state, side["attention_mask"])
 
@@ -80,6 +82,7 @@ def test_contrastive_loss_is_open_clip_s():
     head = ContrastiveHead(16, 2)
     hidden = {side: torch.randn(7, 1, 16) for side in ("caption", "match")}
 
+    @one_or_several
     def encode(side, layer=None, first=False):
         return Encoded(hidden[side["which"]], torch.ones(7, 1))
 
@@ -273,6 +276,7 @@ def test_similarities_are_in_full_precision(kind):
     common = torch.randn(1, 1, 64)
     sides = {name: common + 0.3 * torch.randn(32, 3, 64) for name in ("a", "b")}
 
+    @one_or_several
     def encode(side, layer=None, first=False):
         return Encoded(sides[side], torch.ones(32, 3))
 

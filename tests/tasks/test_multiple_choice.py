@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from encode_tools import one_or_several
 from datasets import Dataset
 from lightning import Trainer
 from transformers import XLMRobertaForMultipleChoice
@@ -67,6 +68,7 @@ def ours(task, peer, batch):
     head.dense.load_state_dict(peer.roberta.pooler.dense.state_dict())
     head.projection.load_state_dict(peer.classifier.state_dict())
 
+    @one_or_several
     def encode(side, layer=None, first=False):
         hidden = peer.roberta(side["input_ids"], attention_mask=side["attention_mask"]).last_hidden_state
         return Encoded(hidden, side["attention_mask"])

@@ -18,7 +18,7 @@ from xmit.bench import kernels, whole
 from xmit.bench.timing import Result
 from xmit.errors import ConfigError, did_you_mean
 from xmit.files import write_json
-from xmit.hardware import computes_bf16
+from xmit.hardware import best_device, computes_bf16
 
 SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "batching": kernels.batching,
@@ -50,7 +50,7 @@ def environment() -> dict[str, Any]:
     return {
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else (names or [platform.machine()])[0],
         "cores": len(names) or None,
-        "bf16": computes_bf16(),
+        "bf16": computes_bf16(best_device()),
         "threads": 1,
         "versions": {"xmit": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
         "python": platform.python_version(),

@@ -12,15 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xmit.bench.models import VOCABULARY, encoder, lengths, padded
+from xmit.bench.models import VOCABULARY, encoder, lengths, packed, padded
 from xmit.bench.timing import NO_BF16, Result, compare, interleave
-from xmit.hardware import computes_bf16
+from xmit.hardware import CPU, computes_bf16, peak_flops
 
 
 def batching(quick: bool) -> Iterator[Result]:
     """Forward and backward of a packed batch against padded ones, two layers, fp32, dropout on."""
-    from xmit.modules import packing
-
     model = encoder()
     model.embeddings.requires_grad_(False)
     for data, size, longest in (("mnli", 16, 128), ("squad", 4, 384)):
@@ -32,9 +30,7 @@ def batching(quick: bool) -> Iterator[Result]:
             side, _, own = batches[0]
             model.set_attn_implementation("sdpa")
             real = side["attention_mask"].bool()
-            wrong = (
-                (packing.encode(model, own, None, **side) - model(**side).last_hidden_state)[real].abs().max().item()
-            )
+            wrong = (packed(model, own, side) - model(**side).last_hidden_state)[real].abs().max().item()
         model.train()
         failed = f"packed and padded states differ by {wrong:.1e}" if wrong > 1e-5 else ""
 
@@ -43,14 +39,14 @@ def batching(quick: bool) -> Iterator[Result]:
             for side in sides:
                 model(**side).last_hidden_state[:, 0].sum().backward()
 
-        def packed(batches: list[tuple[dict[str, Tensor], dict[str, Tensor], list[int]]]) -> None:
+        def packing(batches: list[tuple[dict[str, Tensor], dict[str, Tensor], list[int]]]) -> None:
             for _, dynamic, own in batches:
-                packing.encode(model, own, None, **dynamic)[:, 0].sum().backward()  # type: ignore[no-untyped-call]
+                packed(model, own, dynamic)[:, 0].sum().backward()  # type: ignore[no-untyped-call]
 
         variants: dict[str, Callable[[], object]] = {
             "padmax": partial(padding, [side for side, _, _ in batches]),
             "dynamic": partial(padding, [side for _, side, _ in batches]),
-            "packed": partial(packed, batches),
+            "packed": partial(packing, batches),
         }
         times = {} if failed else interleave(variants, 2 if quick else 5)
         gates = {"packed_mnli_vs_padmax": 2.6, "packed_mnli_vs_dynamic": 1.8, "packed_squad_vs_padmax": 2.1}
@@ -133,9 +129,8 @@ def _compact_error(steps: int = 60) -> str:
 def evaluation(quick: bool) -> Iterator[Result]:
     """Eight languages: one sorted stream in bf16 against one language after the other in fp32, batches of 8."""
     from xmit.data.batching import EvaluationStream
-    from xmit.modules import packing
 
-    if not computes_bf16():
+    if not computes_bf16(CPU):
         yield Result("eval_multilingual_bf16", 3, note=NO_BF16)
         return
     model = encoder(12)
@@ -161,7 +156,8 @@ def evaluation(quick: bool) -> Iterator[Result]:
             for items in batches:
                 width = int(sizes[items].max())
                 side = {name: value[items, :width] for name, value in batch.items()}
-                first = packing.encode(model, None, None, 0, **side) if bf16 else peer(**side).last_hidden_state
+                own = side["attention_mask"].sum(1).tolist()
+                first = packed(model, own, side, first=True) if bf16 else peer(**side).last_hidden_state
                 found[items] = first[:, 0].float()
         return found
 
@@ -238,12 +234,15 @@ def host(quick: bool) -> Iterator[Result]:
 
 
 def gpu(quick: bool) -> Iterator[Result]:
-    """Useful tokens' share of an H100's peak: XLM-R large, bf16, packed, 5,000 and 16,000 tokens an update."""
+    """Useful tokens' share of the GPU's peak: XLM-R large, bf16, packed, 5,000 and 16,000 tokens an update."""
     if not torch.cuda.is_available():
-        yield Result("mfu_h100", 0.35, note="not measured: no CUDA device")
+        yield Result("mfu", 0.35, note="not measured: no CUDA device")
         return
-    from xmit.modules import packing
-
+    name = torch.cuda.get_device_name()
+    peak = peak_flops(name)
+    if peak is None:
+        yield Result("mfu", 0.35, note=f"not measured: the peak of {name} is not known, see xmit.hardware.PEAKS")
+        return
     model = encoder(24, VOCABULARY, large=True)
     model.cuda()  # type: ignore[call-arg]
     model.embeddings.word_embeddings.requires_grad_(False)
@@ -260,7 +259,7 @@ def gpu(quick: bool) -> Iterator[Result]:
         def update(side: dict[str, Tensor] = side, own: list[int] = own) -> None:
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", torch.bfloat16):
-                loss = packing.encode(model, own, None, **side)[:, 0].float().pow(2).mean()
+                loss = packed(model, own, side)[:, 0].float().pow(2).mean()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
@@ -273,7 +272,7 @@ def gpu(quick: bool) -> Iterator[Result]:
         torch.cuda.synchronize()
         seconds = (time.perf_counter() - start) / 20
         flops = 6 * body * float(sizes.sum()) + 12 * 24 * 1024 * float((sizes**2).sum())
-        shares[f"{tokens} tokens"] = flops / seconds / 989e12
+        shares[f"{tokens} tokens"] = flops / seconds / peak
     memory = torch.cuda.max_memory_allocated() / 2**30
-    note = f"of 989 TFLOP/s, {torch.cuda.get_device_name()}, peak {memory:.1f} GiB; at 16,000 tokens the gate is .42"
-    yield Result("mfu_h100", 0.35, shares["5000 tokens"], 20, medians=shares, note=note)
+    note = f"of {peak / 1e12:.0f} TFLOP/s, {name}, peak {memory:.1f} GiB; at 16,000 tokens the gate is .42"
+    yield Result("mfu", 0.35, shares["5000 tokens"], 20, medians=shares, note=note)

@@ -64,3 +64,21 @@ def padded(sizes: npt.NDArray[np.int64], width: int, vocabulary: int = 1000, see
     mask = torch.arange(width)[None, :] < torch.from_numpy(sizes)[:, None]
     ids = torch.randint(3, vocabulary, mask.shape, generator=torch.Generator().manual_seed(seed))
     return {"input_ids": ids.masked_fill(~mask, 1), "attention_mask": mask.long()}
+
+
+def packed(model: XLMRobertaModel, own: list[int], side: dict[str, Tensor], first: bool = False) -> Tensor:
+    """This library's hidden states of a padded batch, computed without its padding.
+
+    Args:
+        model: The encoder.
+        own: Tokens of each sequence.
+        side: ``input_ids`` and ``attention_mask``.
+        first: Those of the first tokens alone.
+    """
+    from xmit.data.packing import Packing
+    from xmit.hardware import pads_groups
+    from xmit.modules import packing
+
+    ids = side["input_ids"]
+    place = Packing([own], [ids.shape[1]], groups=pads_groups(ids.device)).to(ids.device)
+    return packing.encode(model, [side], place, None, first)[0]

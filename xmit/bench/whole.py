@@ -9,7 +9,7 @@ from typing import Any
 
 from xmit.bench.recipes import Settings, in_own_process
 from xmit.bench.timing import NO_BF16, Result, compare
-from xmit.hardware import computes_bf16
+from xmit.hardware import CPU, computes_bf16
 
 
 def curves_differ(updates: int = 6) -> str:
@@ -42,7 +42,7 @@ def e2e(quick: bool) -> Iterator[Result]:
         yield Result(case, 1.05, note="not measured: full bench only")
     elif failed:
         yield Result(case, 1.05, failed=failed)
-    elif not computes_bf16():
+    elif not computes_bf16(CPU):
         yield Result(case, 1.05, note=NO_BF16)
     else:
         times = _rounds(Settings("ours", examples=2000, bf16=True), ("hf_grouped", "ours"), 1)

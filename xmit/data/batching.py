@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
+
+from xmit.data.packing import Packing
+from xmit.data.workers import BatchLoader
 
 Batching = Literal["packed", "grouped", "padded"]
 
@@ -133,24 +136,49 @@ def cuts(tokens: npt.NDArray[np.int64], most: int) -> list[int]:
     return [*places, len(tokens)]
 
 
-def lay_out(batch: dict[str, Any], n: int, batching: Batching, most: int | None) -> None:
-    """Say on the host how a training batch is computed on.
+def lay_out(
+    batch: dict[str, Any],
+    n: int,
+    batching: Batching,
+    most: int | None,
+    before: Callable[[Mapping[str, Any]], int | None] = lambda side: 0,
+    pad_groups: bool = False,
+) -> None:
+    """Say on the host how a batch is computed on.
 
     Args:
-        batch: The batch; a packed one's sides get ``lengths``, tokens of each sequence, and one with more than ``most``
-            tokens in all sides gets ``cuts``, see :func:`cuts`.
+        batch: The batch; a packed one's sides get ``lengths``, tokens of each sequence, and their ``part`` in
+            ``packing``, where the tokens of all of them lie; one with more than ``most`` tokens in all sides gets
+            ``cuts``, see :func:`cuts`, and a packing for each piece.
         n: How many items it has.
         batching: Whether padding is computed on.
         most: The most tokens to compute on at once.
+        before: Places before the text of a side, or None where it is computed on padded whatever ``batching`` says.
+        pad_groups: See :class:`~xmit.data.packing.Packing`.
     """
-    tokens = np.zeros(n, dtype=np.int64)
+    tokens: npt.NDArray[np.int64] = np.zeros(n, dtype=np.int64)
+    packed: list[tuple[npt.NDArray[np.int64], int, int]] = []
     for side in batch.values():
         if isinstance(side, dict) and "attention_mask" in side:
             if batching == "packed":
                 side["lengths"] = side["attention_mask"].sum(1).tolist()
+                ahead = before(side)
+                if ahead is not None:
+                    side["part"] = len(packed)
+                    own = np.asarray(side["lengths"], dtype=np.int64) + ahead
+                    packed.append((own, side["attention_mask"].shape[1] + ahead, ahead))
             tokens += side.get("lengths", side["attention_mask"].shape[1])
+    pieces = [0, n]
     if most and tokens.sum() > most:
-        batch["cuts"] = cuts(tokens, most)
+        batch["cuts"] = pieces = cuts(tokens, most)
+    if packed:
+        packings = [
+            Packing(
+                [own[a:b] for own, _, _ in packed], [w for _, w, _ in packed], [a for _, _, a in packed], pad_groups
+            )
+            for a, b in pairwise(pieces)
+        ]
+        batch["packing"] = packings if "cuts" in batch else packings[0]
 
 
 class BatchStream(Protocol):
@@ -225,8 +253,8 @@ class TrainingBatches(Sampler[list[int]]):
         return full + (1 if rest and (full == 0 or not (self.drop_last or world > 1)) else 0)
 
 
-class TrainingLoader(DataLoader[Any]):
-    """A DataLoader over a :class:`BatchStream` that knows where it stands, so that a run can go on from there.
+class TrainingLoader(BatchLoader):
+    """A loader over a :class:`BatchStream` that knows where it stands, so that a run can go on from there.
 
     Lightning keeps the state of a loader that has one in its checkpoints. Batches count when they are handed out, not
     when a worker prepares them.

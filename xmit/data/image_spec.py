@@ -33,6 +33,13 @@ class ImageSpec:
         config: Which tower.
     """
 
+    prefix_places: int | None = 0
+    """How many places an image takes before the text in the encoder's input, by the module's fusion; None where layers
+    look at it instead."""
+
+    device: torch.device | None = None
+    """Where missing features are computed: the run's device; without a run the best that there is."""
+
     def __init__(self, config: VisionConfig) -> None:
         self.config = config
         self._known: dict[str, Any] | None = None

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from xmit.data.features import FeatureCache
 from xmit.data.images import Member, content_key, decode, describe, is_file, read_source, short_hash, source_id
 from xmit.errors import DataError, check_choice
+from xmit.hardware import best_device
 from xmit.progress import progress
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Survey:
         if not missing:
             return
         spec = self.spec
-        tower = spec.tower.to("cuda" if torch.cuda.is_available() else "cpu")
+        tower = spec.tower.to(spec.device or best_device())
         todo = _Decoded(self.images, list(missing.values()), tower.preprocess, spec.cache)
         # a generator of its own: the global random numbers stay as they are
         loader = DataLoader(todo, batch_size=None, num_workers=workers, generator=torch.Generator())

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xmit.errors import EncoderError
+from xmit.errors import DataError, EncoderError
 
 if TYPE_CHECKING:
     from xmit.tasks.datamodule import TaskData
@@ -31,7 +31,7 @@ class CompactEmbedding(nn.Module):
         rows: The rows in use, rising ``(n,)``.
 
     Inputs:
-        ``ids (…)`` of the whole vocabulary; an id outside ``rows`` is an IndexError.
+        ``ids (…)`` of the whole vocabulary, all of them among ``rows``, see :meth:`check`.
     """
 
     remap: Tensor
@@ -39,6 +39,8 @@ class CompactEmbedding(nn.Module):
     def __init__(self, whole: nn.Embedding, rows: npt.NDArray[np.int64]) -> None:
         super().__init__()
         self.rows = torch.from_numpy(rows)
+        self._known = np.zeros(whole.num_embeddings, dtype=bool)
+        self._known[rows] = True
         self.rest = whole.weight.detach().cpu()
         """The whole matrix; of its rows those not in use are valid, up to :attr:`decay`."""
         self.decay = 1.0
@@ -61,9 +63,29 @@ class CompactEmbedding(nn.Module):
         embedded: Tensor = _Lookup.apply(places, self.weight, self)
         return embedded
 
+    def check(self, ids: Tensor) -> None:
+        """Refuse a token that has no row here, while the batch is still on the host: a GPU would only abort.
+
+        Args:
+            ids: Token ids of the whole vocabulary, on the host.
+
+        Raises:
+            DataError: If a row of one of them is not trained.
+        """
+        known = self._known[ids.numpy()]
+        if not known.all():
+            token = int(ids.numpy()[~known][0])
+            raise DataError(
+                f"token {token} is in a batch but in no example of training or validation, so the compact word "
+                f"embeddings do not train its row: set model.embedding to full"
+            )
+
     def keep_gradient(self) -> None:
-        """Let the next backward pass use this one's memory, once the optimizer has read it and lets it go."""
-        self._spent = self.weight.grad
+        """Let the next backward pass use this one's memory, once the optimizer has read it and lets it go.
+
+        On the CPU alone, where new memory is dear; elsewhere it would only be held back from other uses.
+        """
+        self._spent = self.weight.grad if self.weight.device.type == "cpu" else None
 
     def take_gradient(self) -> Tensor:
         """A gradient of zeros for the weight ``(n, H)``, in the last one's memory if nobody uses that any more."""

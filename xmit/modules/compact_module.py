@@ -44,11 +44,15 @@ class CompactModule(ShardedModule):
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             rows = compact_embedding.used_rows(data, self.text_encoder.config.vocab_size)
             compact_embedding.shrink(self.text_encoder, rows)
+            assert self._compact is not None
+            data.check_tokens = self._compact.check
 
     def _restore_embedding(self) -> None:
         """Put the whole embedding back."""
         if self.text_encoder is not None:
             compact_embedding.restore(self.text_encoder)
+        if (data := getattr(self._trainer, "datamodule", None)) is not None:
+            data.check_tokens = None
 
     def on_fit_end(self) -> None:
         """Put the whole embedding back; a checkpoint saved by hand now still needs to know of the compact one."""

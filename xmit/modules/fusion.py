@@ -99,6 +99,11 @@ class Fusion(nn.Module, ABC):
             raise ConfigError(f"an item has {n} images: set model.fusion.images to {n} (now {self.config.images})")
         return features.reshape(len(features), n, self.n_tokens, self.vision_width)
 
+    @property
+    def prefix_places(self) -> int | None:
+        """How many places an image takes before the text; None where layers of the encoder look at it instead."""
+        return 0
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Visual tokens ``(B, N, H)`` in the text encoder's width, of features ``(B, V, W)``."""
@@ -170,7 +175,7 @@ def image_types(images: int, width: int, scale: float) -> Tensor:
     The first is zero. The others are not, or nothing would tell which image is which until training breaks the
     symmetry; they are drawn apart, so that the random numbers of all else do not depend on how many there are.
     """
-    types = torch.randn(images, width, generator=torch.Generator().manual_seed(0)) * scale
+    types = torch.randn(images, width, generator=torch.Generator("cpu").manual_seed(0), device="cpu") * scale
     types[0] = 0
     return types
 
@@ -255,6 +260,11 @@ class PrefixFusion(Fusion):
         scale = float(words.weight[:1000].detach().std())
         self.tokens = VisualTokens(self, text.hidden_size, text.num_attention_heads, scale)
 
+    @property
+    def prefix_places(self) -> int | None:
+        """As many as it has tokens."""
+        return self.config.tokens or self.n_tokens
+
     def forward(self, features: Tensor) -> Tensor:
         """Tokens to be put before the word embeddings."""
         visual: Tensor = self.tokens(self.split_images(features))
@@ -302,6 +312,11 @@ class CrossAttentionFusion(Fusion):
             CrossAttention(text.hidden_size, text.num_attention_heads, config.dropout, gated=True) for _ in self.places
         )
         self._handles: list[Any] = []
+
+    @property
+    def prefix_places(self) -> int | None:
+        """None: layers look at it."""
+        return None
 
     def forward(self, features: Tensor) -> Tensor:
         """Tokens to be looked at."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
 
 import torch
 import torch.nn.functional as F
@@ -40,14 +40,26 @@ class Encoded:
         return (self.hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-class Encode(Protocol):
-    """Encodes one side of a batch; ``layer`` counts hidden states, 0 being the embeddings, None the last.
+Side = dict[str, Any]
+"""One text of each item: ``input_ids`` and ``attention_mask`` ``(B, L)``, and perhaps ``image`` and ``lengths``."""
 
-    With ``first`` only the first text token's state is given, at less cost.
+
+class Encode(Protocol):
+    """Encodes one side of a batch, or several in one pass; ``layer`` counts hidden states, 0 being the embeddings.
+
+    None is the last layer. With ``first`` only the first text token's state is given, at less cost.
     """
 
-    def __call__(self, side: dict[str, Tensor], layer: int | None = None, first: bool = False) -> Encoded:
-        """Return the hidden states."""
+    @overload
+    def __call__(self, sides: Side, layer: int | None = None, first: bool = False) -> Encoded: ...
+
+    @overload
+    def __call__(self, sides: Sequence[Side], layer: int | None = None, first: bool = False) -> list[Encoded]: ...
+
+    def __call__(
+        self, sides: Side | Sequence[Side], layer: int | None = None, first: bool = False
+    ) -> Encoded | list[Encoded]:
+        """Return the hidden states, one for each side."""
         ...
 
 
@@ -141,7 +153,8 @@ class ContrastiveHead(Head):
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Unit vectors ``caption`` and ``match``, each ``(B, H)``, and ``loss``."""
-        caption, match = (F.normalize(encode(batch[s]).pool("mean").float(), dim=-1) for s in ("caption", "match"))
+        sides = encode([batch["caption"], batch["match"]])
+        caption, match = (F.normalize(side.pool("mean").float(), dim=-1) for side in sides)
         with full_precision(caption):
             logits = self.log_scale.float().exp().clamp(max=100) * caption @ match.T
         same = (batch["labels"][:, None] == batch["labels"][None, :]).float()
@@ -222,9 +235,8 @@ class DualHead(Head):
         options: dict[str, Any] = {"layer": self.layer, "first": self.pooling != "mean"}
         if "query" not in batch:
             return {"vector": self.vectors(encode(batch["text"], **options))}
-        query, candidate = (
-            F.normalize(self.vectors(encode(batch[side], **options)), dim=-1) for side in ("query", "candidate")
-        )
+        sides = encode([batch["query"], batch["candidate"]], **options)
+        query, candidate = (F.normalize(self.vectors(side), dim=-1) for side in sides)
         with full_precision(query):
             logits = self.scale * query @ candidate.T
         labels = batch["labels"]
@@ -317,7 +329,7 @@ class ChoiceHead(Head):
 
     def forward(self, encode: Encode, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``logits (B, num_choices)``, and ``loss`` if the batch has ``labels (B,)``."""
-        encoded = [encode(batch[f"choice_{i}"], first=True) for i in range(self.num_choices)]
+        encoded = encode([batch[f"choice_{i}"] for i in range(self.num_choices)], first=True)
         pooled = torch.stack([one.pool("cls") for one in encoded], dim=1)
         logits = self.projection(self.dropout(torch.tanh(self.dense(pooled)))).squeeze(-1).float()
         if "n_choices" in batch:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xmit.modules.heads import ClassificationHead, ContrastiveHead, Encode, Encoded, full_precision, initialise
+from xmit.tasks.examples import IGNORED
 
 
 class AnswerHead(ClassificationHead):
@@ -69,11 +70,13 @@ class ImageTextHead(ContrastiveHead):
         same = labels[:, None] == labels[None, :]
         with full_precision(outputs["caption"]):
             similar = (outputs["caption"] @ outputs["match"].T).detach().masked_fill(same, -torch.inf)
-        rows = (~same).any(1).nonzero()[:, 0]  # those with a negative in the batch
         own = torch.arange(len(labels), device=labels.device)
-        captions = torch.cat([own, rows, similar.argmax(0)[rows]])
-        images = torch.cat([own, similar.argmax(1)[rows], rows])
+        captions = torch.cat([own, own, similar.argmax(0)])
+        images = torch.cat([own, similar.argmax(1), own])
         caption = {name: batch["caption"][name][captions] for name in ("input_ids", "attention_mask")}
         pairs = encode({**caption, "image": image[images]})
-        right = torch.cat([torch.ones_like(own), torch.zeros_like(rows), torch.zeros_like(rows)])
-        return F.cross_entropy(self.matching(pairs.pool("mean")).float(), right)
+        # an item whose group fills the batch has no negative: its pairs are left out of the loss rather than of the
+        # batch, whose size would then be known only once the device has come so far
+        wrong = torch.where(same.all(1), IGNORED, 0)
+        right = torch.cat([torch.ones_like(own), wrong, wrong])
+        return F.cross_entropy(self.matching(pairs.pool("mean")).float(), right, ignore_index=IGNORED)

@@ -85,15 +85,14 @@ class MaskedLMHead(Head):
         each ``(B,)``.
         """
         encoded = encode(batch["text"])
-        chosen = batch["labels"] != IGNORED
-        labels = batch["labels"][chosen]
-        logits = self.logits(encoded.hidden[:, encoded.n_visual :][chosen])
+        row, column = _masked(batch)
+        labels = batch["labels"][row, column]
+        logits = self.logits(encoded.hidden[row, column + encoded.n_visual])
         nats = F.cross_entropy(logits.float(), labels, reduction="none")
         outputs = {"loss": nats.sum() / max(len(labels), 1)}
         if not self.training:  # the best guess is of no use to training, and takes another pass over the vocabulary
-            row = chosen.nonzero()[:, 0]
-            none = nats.new_zeros(len(chosen))
-            outputs["masked"] = chosen.sum(1)
+            none = nats.new_zeros(len(batch["labels"]))
+            outputs["masked"] = (batch["labels"] != IGNORED).sum(1)
             outputs["right"] = none.index_add(0, row, (logits.argmax(-1) == labels).to(none.dtype)).long()
             outputs["nats"] = none.index_add(0, row, nats)
         return outputs
@@ -101,6 +100,16 @@ class MaskedLMHead(Head):
     def terms(self, batch: dict[str, Any]) -> Tensor:
         """The masked tokens."""
         return labelled(batch["labels"])
+
+
+def _masked(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the masked tokens; their number comes with the batch, or the host would wait to learn it."""
+    chosen = batch["labels"] != IGNORED
+    if "n_masked" not in batch:
+        rows, columns = chosen.nonzero(as_tuple=True)
+        return rows, columns
+    places = torch.nonzero_static(chosen, size=sum(batch["n_masked"]))
+    return places[:, 0], places[:, 1]
 
 
 def pretrained_head(source: str) -> dict[str, Tensor]:

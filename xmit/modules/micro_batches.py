@@ -32,7 +32,7 @@ def check_cuts(module: MultimodalModule) -> None:
 def micro_batch(batch: Any, start: int, stop: int) -> Any:
     """Some consecutive items of a batch, in all its sides."""
     if isinstance(batch, dict):
-        return {name: micro_batch(part, start, stop) for name, part in batch.items() if name != "cuts"}
+        return {n: micro_batch(part, start, stop) for n, part in batch.items() if n not in ("cuts", "packing")}
     return batch[start:stop] if isinstance(batch, Tensor | list) else batch
 
 
@@ -50,7 +50,11 @@ def summed_loss(module: MultimodalModule, batch: Batch) -> Tensor:
     Returns:
         The scalar loss of the whole batch.
     """
-    pieces = [micro_batch(batch, start, stop) for start, stop in pairwise(batch["cuts"])]
+    packings = batch.get("packing") or [None] * (len(batch["cuts"]) - 1)
+    pieces = [
+        {**micro_batch(batch, start, stop), "packing": packing}
+        for (start, stop), packing in zip(pairwise(batch["cuts"]), packings, strict=True)
+    ]
     terms = [module.heads[batch["task"]].terms(piece) for piece in pieces]  # type: ignore[operator]
     total = torch.as_tensor(sum(terms)).clamp(min=1)
     parameters = [p for p in module.parameters() if p.requires_grad]

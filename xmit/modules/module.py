@@ -5,25 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from xmit.data.image_spec import ImageSpec
+from xmit.data.packing import Packing
 from xmit.errors import ConfigError, EncoderError, TrainingError, check_choice, check_number
+from xmit.hardware import CPU, pads_groups, trainer_device
 from xmit.metrics.store import PredictionStore
-from xmit.modules import packing
+from xmit.modules import packing as packing_
 from xmit.modules.compact_embedding import follow_decay
 from xmit.modules.compact_module import CompactModule
 from xmit.modules.dropout import set_dropout
 from xmit.modules.encoders import check_positions, load_text_encoder, load_tokenizer, resolve_init_from
 from xmit.modules.fusion import Fusion, FusionConfig
 from xmit.modules.fusion_files import load_fusion, save_fusion
-from xmit.modules.heads import Encoded, Head, build_head
+from xmit.modules.heads import Encoded, Head, Side, build_head
 from xmit.modules.micro_batches import check_cuts, summed_loss
 from xmit.modules.optimizer import adamw
 from xmit.modules.scoring import filled, prediction_rows, result_row, source_score
@@ -133,7 +137,10 @@ class MultimodalModule(CompactModule):
         tasks, strategy, data = self.tasks, self.trainer.strategy, self.trainer.datamodule  # type: ignore[attr-defined]
         if self.vision and {task.images for task in tasks.values()} - {None} == {"none"}:
             raise ConfigError(f"{data.name!r} has no images (images: none), so no tower: set model.vision to null")
+        if self.image_spec is not None:
+            self.image_spec.device = trainer_device(self.trainer)
         data.bind(self.tokenizer, self.image_spec)
+        data.compute_on(trainer_device(self.trainer))
         if isinstance(strategy, DDPStrategy) and data.trains:
             # no gradient: heads of other tasks than the batch's, the fusion without images, layers above the one read
             lower = any(spec.options.get("layer") is not None for spec in data.head_specs().values())
@@ -141,7 +148,15 @@ class MultimodalModule(CompactModule):
                 strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
     def configure_model(self) -> None:
-        """Build the encoder, and the heads that the tasks ask for; only once, but anew from what FSDP has scattered."""
+        """Build the encoder, and the heads that the tasks ask for; only once, but anew from what FSDP has scattered.
+
+        Always on the CPU, from where Lightning moves the whole: it calls this with the GPU as torch's default device,
+        where weights would be read into the wrong memory, and row numbers and random numbers of the host made there.
+        """
+        with CPU:
+            self._configure_model()
+
+    def _configure_model(self) -> None:
         if self.sharded and self.text_encoder is not None:
             self.text_encoder, self._specs, self.in_pieces = None, {}, not self.trainer.training
         if self.text_encoder is None:
@@ -166,12 +181,14 @@ class MultimodalModule(CompactModule):
             encoder.embeddings.word_embeddings.requires_grad_(False)
         if self.hparams["checkpointing"]:
             encoder.activation_checkpointing_enable({"use_reentrant": False})
-        if self.hparams["compile"] and torch.cuda.is_available():
+        packing_.prepare(encoder)
+        if self.hparams["compile"] and trainer_device(self._trainer).type == "cuda":
             for block in encoder.encoder.layer:
                 block.compile(dynamic=True)
         self.text_encoder = encoder
         if self.image_spec is not None:
             self.fusion = load_fusion(self.fusion_config, self.image_spec, encoder, self.hparams["init_from"])
+            self.image_spec.prefix_places = self.fusion.prefix_places
 
     def _build_heads(self, specs: dict[str, HeadSpec]) -> None:
         assert self.text_encoder is not None
@@ -185,33 +202,69 @@ class MultimodalModule(CompactModule):
 
     # -- forward -------------------------------------------------------------------------------------------
 
-    def encode(self, side: dict[str, Tensor], layer: int | None = None, first: bool = False) -> Encoded:
-        """Encode one side of a batch.
+    @overload
+    def encode(
+        self, sides: Side, layer: int | None = None, first: bool = False, packing: Packing | None = None
+    ) -> Encoded: ...
+
+    @overload
+    def encode(
+        self, sides: Sequence[Side], layer: int | None = None, first: bool = False, packing: Packing | None = None
+    ) -> list[Encoded]: ...
+
+    def encode(
+        self,
+        sides: Side | Sequence[Side],
+        layer: int | None = None,
+        first: bool = False,
+        packing: Packing | None = None,
+    ) -> Encoded | list[Encoded]:
+        """Encode one side of a batch, or several in one pass through the encoder.
 
         Args:
-            side: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``, and ``lengths``,
+            sides: ``input_ids`` and ``attention_mask`` ``(B, L)``, perhaps ``image`` ``(B, V, W)``, and ``lengths``,
                 tokens on the host, if padding is not to be computed on.
             layer: Which hidden state, 0 being the embeddings; the last by default.
             first: Give that of the first text token alone, which saves most of the last layer.
+            packing: Where the tokens of all packed sides of the batch lie, if the loader has worked it out.
 
         Returns:
-            The hidden states ``(B, N + L, H)``, after ``N`` visual tokens where the fusion puts them before the text;
-            ``(B, 1, H)`` with ``first``.
+            For each side the hidden states ``(B, N + L, H)``, after ``N`` visual tokens where the fusion puts them
+            before the text; ``(B, 1, H)`` with ``first``.
         """
         assert self.text_encoder is not None
-        inputs, visual = self.encoder_inputs(side)
-        mask = inputs["attention_mask"]
-        n_visual = mask.shape[1] - side["input_ids"].shape[1]
-        lengths: Sequence[int] | None = side.get("lengths")  # type: ignore[assignment]
-        if "encoder_hidden_states" in inputs:
-            lengths = None  # the layers that look at images want them item by item
-        lengths = lengths and [n_visual + length for length in lengths]
-        hidden = packing.encode(self.text_encoder, lengths, layer, n_visual if first else None, **inputs)
-        if visual is not None and self.fusion is not None:
-            hidden = self.fusion.join(hidden, visual)
-        return Encoded(hidden, mask[:, :1], 0) if first else Encoded(hidden, mask, n_visual)
+        several = [sides] if isinstance(sides, dict) else list(sides)
+        given = [self.encoder_inputs(side) for side in several]
+        before = [
+            inputs["attention_mask"].shape[1] - side["input_ids"].shape[1]
+            for side, (inputs, _) in zip(several, given, strict=True)
+        ]
+        lengths = [packing_.lengths_of(self.text_encoder, side, first, layer) for side in several]
+        # layers that look at images want their text item by item
+        packed = [k for k, own in enumerate(lengths) if own and "encoder_hidden_states" not in given[k][0]]
+        states: dict[int, Tensor] = {}
+        if packed:
+            inputs = [given[k][0] for k in packed]
+            shapes = tuple(tuple(side["attention_mask"].shape) for side in inputs)
+            parts = [several[k].get("part") for k in packed]
+            if packing is None or packing.shapes != shapes or parts != list(range(len(shapes))):
+                sizes = [np.asarray(lengths[k]) + before[k] for k in packed]
+                ahead, device = [before[k] for k in packed], inputs[0]["attention_mask"].device
+                packing = Packing(sizes, [width for _, width in shapes], ahead, pads_groups(device)).to(device)
+            found = packing_.encode(self.text_encoder, inputs, packing, layer, first)
+            states = dict(zip(packed, found, strict=True))
+        encoded = []
+        for k, (inputs_, visual) in enumerate(given):
+            if k not in states:
+                hidden = packing_.encode_padded(self.text_encoder, layer, **inputs_)
+                states[k] = hidden[:, before[k] : before[k] + 1] if first else hidden
+            hidden, mask = states[k], inputs_["attention_mask"]
+            if visual is not None and self.fusion is not None:
+                hidden = self.fusion.join(hidden, visual)
+            encoded.append(Encoded(hidden, mask[:, :1], 0) if first else Encoded(hidden, mask, before[k]))
+        return encoded[0] if isinstance(sides, dict) else encoded
 
-    def encoder_inputs(self, side: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+    def encoder_inputs(self, side: Side) -> tuple[dict[str, Tensor], Tensor | None]:
         """What the text encoder is called with for one side of a batch, and its visual tokens if it has images.
 
         Raises:
@@ -228,7 +281,7 @@ class MultimodalModule(CompactModule):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The outputs of the head of the batch's task."""
         head: Head = self.heads[batch["task"]]  # type: ignore[assignment]
-        outputs: dict[str, Tensor] = head(self.encode, batch)
+        outputs: dict[str, Tensor] = head(partial(self.encode, packing=batch.get("packing")), batch)
         return outputs
 
     # -- training ------------------------------------------------------------------------------------------
@@ -241,7 +294,9 @@ class MultimodalModule(CompactModule):
         # Lightning's log() costs as much as all else that it does in an update: call it only where it is written
         if self.trainer._logger_connector.should_update_logs or self.trainer.is_last_batch:
             self._check_finite()
-            self.log(f"{batch['task']}/loss", loss, batch_size=len(batch["item"]), prog_bar=True)
+            # on the host: the progress bar reads it at every update, and would wait for the device each time
+            shown = loss.detach().float().cpu()
+            self.log(f"{batch['task']}/loss", shown, batch_size=len(batch["item"]), prog_bar=True)
         return loss
 
     def _check_finite(self) -> None:

@@ -41,7 +41,7 @@ def adamw(
     return optimizer, get_scheduler(settings["schedule"], optimizer, warmup, steps)
 
 
-def clip_by_norm(optimizer: torch.optim.Optimizer, largest: float, loss_scale: float = 1.0) -> Tensor:
+def clip_by_norm(optimizer: torch.optim.Optimizer, largest: float, loss_scale: Tensor | float = 1.0) -> Tensor:
     """Let a fused optimizer scale gradients down to a norm as it reads them, which saves writing all of them once more.
 
     The outcome is that of :func:`torch.nn.utils.clip_grad_norm_`, rounded differently.
@@ -58,3 +58,20 @@ def clip_by_norm(optimizer: torch.optim.Optimizer, largest: float, loss_scale: f
     norm = nn.utils.get_total_norm(gradients) / loss_scale
     optimizer.grad_scale = ((norm + 1e-6) / largest).clamp(min=1.0).float()  # type: ignore[attr-defined]
     return norm
+
+
+def clip_by_value(parameters: Iterable[nn.Parameter], largest: float, loss_scale: Tensor | float = 1.0) -> None:
+    """:func:`torch.nn.utils.clip_grad_value_`, whose bound may lie on the device, where reading it would mean waiting.
+
+    Args:
+        parameters: What has gradients.
+        largest: The largest value of a gradient, and with the other sign the least.
+        loss_scale: By what the loss was multiplied, in half precision.
+    """
+    if not isinstance(loss_scale, Tensor):
+        nn.utils.clip_grad_value_(parameters, largest * loss_scale)
+        return
+    bound = largest * loss_scale
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.clamp_(-bound, bound)

@@ -38,13 +38,13 @@ class ResumableModule(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """After resuming, go on with the random numbers of the run that was interrupted."""
         if self._resume_random is not None:
-            restore_random_state(self._resume_random)
+            restore_random_state(self._resume_random, self.device)
             self._resume_random = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write random state, settings and place in the data into what training goes on from."""
         if "optimizer_states" in checkpoint:
-            checkpoint["random_state"] = random_state()
+            checkpoint["random_state"] = random_state(self.device)
             checkpoint["run_config"] = self.run_config
             loader = self.trainer.train_dataloader
             checkpoint["handed_out"] = loader.handed_out if isinstance(loader, TrainingLoader) else None

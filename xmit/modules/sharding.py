@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from lightning.pytorch.strategies import FSDPStrategy
-from torch import nn
+from torch import Tensor, nn
 
 from xmit.errors import ConfigError
-from xmit.modules.optimizer import clip_by_norm
+from xmit.modules.optimizer import clip_by_norm, clip_by_value
 from xmit.modules.resuming import ResumableModule
 
 
@@ -25,10 +26,10 @@ class ShardedModule(ResumableModule):
         return self._trainer is not None and isinstance(self.trainer.strategy, FSDPStrategy)
 
     @property
-    def loss_scale(self) -> float:
-        """By what the trainer multiplies the loss; 1 but in half precision."""
+    def loss_scale(self) -> Tensor | float:
+        """By what the trainer multiplies the loss; 1 but in fp16, there on the device, so that no update waits."""
         scaler = None if self._trainer is None else getattr(self.trainer.precision_plugin, "scaler", None)
-        return float(scaler.get_scale()) if scaler else 1.0
+        return scaler.scale(torch.ones((), device=self.device)) if scaler else 1.0
 
     def setup(self, stage: str) -> None:
         """Have FSDP gather one encoder layer at a time, unless the strategy names another policy.
@@ -82,7 +83,7 @@ class ShardedModule(ResumableModule):
         # Lightning refuses fused optimizers in mixed precision, in bf16 too, where no loss is scaled
         scale = self.loss_scale
         if gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val * scale)
+            clip_by_value(self.parameters(), gradient_clip_val, scale)
         elif self.sharded:
             root: Any = self.trainer.strategy.model
             root.clip_grad_norm_(gradient_clip_val * scale)

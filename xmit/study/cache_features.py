@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from rich.console import Console
 
 from xmit.data.image_spec import ImageSpec
 from xmit.data.survey import Survey
 from xmit.errors import ConfigError, DataError
+from xmit.hardware import best_device
 from xmit.progress import quiet
 from xmit.study.cell_cli import ConfigCheck, one_line_errors
 from xmit.study.plan import load_plan
@@ -86,7 +86,7 @@ def cache_features(
     if dry_run:
         return 0
     if workers is None:
-        workers = max(1, (os.cpu_count() or 1) - 1) if torch.cuda.is_available() else 0
+        workers = 0 if best_device().type == "cpu" else max(1, (os.cpu_count() or 1) - 1)
     for survey in surveys:
         survey.compute(workers, part)
         if survey.bad:

@@ -1,16 +1,26 @@
-"""How large a study is: examples, and the GPU hours that they cost by a rough rule."""
+"""How large a study is: examples, the GPU hours that they cost by a rough rule, and the memory that its cells take."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from xmit.study.entries import part_classes, task_class
 from xmit.study.plan import Cell
 from xmit.tasks.base import Task
 from xmit.tasks.mixture import CAP, TaskMixture
+
+if TYPE_CHECKING:
+    from xmit.memory.runs import RunMemory
+    from xmit.modules.module import MultimodalModule
+    from xmit.tasks.base import TaskData
 
 PARAMETERS = {"large": 303e6, "base": 86e6, "embedded:e5-small": 21e6}
 """Parameters behind the embeddings, which cost next to nothing, of XLM-R large and base and of the embedded encoder."""
@@ -106,6 +116,93 @@ def _size(task: type[Task], init: Mapping[str, Any], cap: int | None) -> int | N
         size *= len(languages) if isinstance(languages, list) else 1
     known = [n for n in (size, init.get("train_examples"), cap) if n is not None]
     return min(known, default=None)
+
+
+@dataclass(frozen=True)
+class KindMemory:
+    """The memory that cells of a kind are expected to take on each of their devices.
+
+    Args:
+        name: The target or intermediate.
+        encoder: The encoder.
+        cells: How many there are.
+        run: Their peaks.
+        room: The memory of the device in bytes; None where there is none to compare with.
+        remedy: What to set where it is too small, if that helps.
+    """
+
+    name: str
+    encoder: str
+    cells: int
+    run: RunMemory
+    room: float | None = None
+    remedy: str | None = None
+
+
+def cell_memory(cells: Iterable[Cell]) -> list[KindMemory]:
+    """The expected peak memory of each kind of cell: no data are read, so batches are the largest that settings allow.
+
+    Args:
+        cells: Of a plan.
+    """
+    from xmit.memory.runs import card, planned_device, run_memory
+    from xmit.memory.words import beyond, remedy
+
+    kinds: dict[str, list[Cell]] = {}
+    for cell in cells:
+        model = {**cell.config["model"], "init_from": None}
+        same = [
+            cell.target or cell.intermediate.partition("@")[0],
+            model,
+            cell.config["data"],
+            cell.config.get("trainer"),
+        ]
+        kinds.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(cell)
+    found: dict[tuple[str, str, float], KindMemory] = {}
+    chosen = [own[0] for own in kinds.values()]
+    for own, (module, data, trainer) in zip(kinds.values(), built_parts(cell.config for cell in chosen), strict=True):
+        device = planned_device(trainer, elsewhere=True)
+        run, room = run_memory(module, data, trainer, device), card(device)
+        cure = remedy(module, data, trainer, device, room) if room is not None and beyond(run, room) else None
+        name = (own[0].target or own[0].intermediate).partition("@")[0]
+        encoder = str(module.hparams["encoder"])
+        key = (name, encoder, 0.0 if run.unknown else run.peak.live)
+        before = found[key].cells if key in found else 0
+        found[key] = KindMemory(name, encoder, before + len(own), run, room, cure)
+    return list(found.values())
+
+
+def built_parts(configs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[MultimodalModule, TaskData, dict[str, Any]]]:
+    """The module and the tasks of each config, of which neither loads anything yet, and its trainer's settings.
+
+    Args:
+        configs: Of fits.
+
+    Raises:
+        ConfigError: For the first that a fit would not take.
+    """
+    from jsonargparse import Namespace
+
+    from xmit.modules.module import MultimodalModule
+    from xmit.study.cell_cli import ConfigCheck, one_line_errors
+
+    class Parts(ConfigCheck):
+        def instantiate_classes(self) -> None:
+            model, trainer = self.options.model.as_dict(), self.options.trainer.as_dict()
+            data = self._parser(self.subcommand).instantiate_classes(Namespace(data=self.options.data)).data  # type: ignore[no-untyped-call]
+            self.parts = MultimodalModule(**model), data, trainer
+
+    parts: Parts | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        for config in configs:
+            file.write_text(yaml.safe_dump(dict(config), allow_unicode=True), encoding="utf-8")
+            with one_line_errors("study"):
+                if parts is None:
+                    parts = Parts(["fit", "--config", str(file)])
+                else:
+                    parts.check(file)
+            yield parts.parts
 
 
 class Durations:

@@ -31,7 +31,7 @@ KEYS = (
     "name", "encoder", "seeds", "intermediates", "targets", "axes", "configs", "leakage", "checkpoints", "resources",
     *SETTINGS,
 )  # fmt: skip
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 """Part of every identity; raised when a change of the code changes outcomes."""
 Keep = Literal["none", "best", "all"]
 Leakage = Literal["drop", "thorough", "refuse", "ignore"]

@@ -16,7 +16,7 @@ from xmit.errors import StudyError
 from xmit.files import no_room
 from xmit.interruption import Interrupted, interruptible
 from xmit.progress import quiet
-from xmit.study.estimate import FLOPS, Durations, estimate, span
+from xmit.study.estimate import FLOPS, Durations, cell_memory, estimate, span
 from xmit.study.executors import clear_drafts, run_locally
 from xmit.study.lock import locked
 from xmit.study.plan import Cell, Plan, load_plan
@@ -208,6 +208,7 @@ def print_plan(
         console.print(_replaces(now & set(replaced)), style="yellow", markup=False, highlight=False)
     if not chosen:
         return
+    _print_memory(console, chosen)
     left = Durations(plan.cells, finished).left(chosen)
     if left is not None:
         console.print(f"about {span(left)} to run one after another, by the time of {len(finished)} finished cells")
@@ -224,6 +225,26 @@ def print_plan(
         more = f" and {len(cost.unknown) - 3} others" if len(cost.unknown) > 3 else ""
         names = ", ".join(cost.unknown[:3])
         console.print(f"not counted, their training data being of unknown size: {names}{more}")
+
+
+def _print_memory(console: Console, chosen: Iterable[Cell]) -> None:
+    """Print the peak memory that each kind of cell is expected to take on a device, and warn where it is too much."""
+    from xmit.memory.words import beyond, gigabytes
+
+    kinds = cell_memory(chosen)
+    console.print("expected peak memory a device, without reading the data:", markup=False, highlight=False)
+    wide = max(len(kind.name) for kind in kinds)
+    for kind in kinds:
+        n = f"{kind.cells} cell{'s' if kind.cells > 1 else ''}"
+        if kind.run.unknown:
+            what = f"unknown: {kind.run.unknown}"
+        else:
+            peak = kind.run.peak
+            what = f"{gigabytes(peak.total):>8}  {kind.run.device}, {kind.run.precision}, {peak.moment}"
+        console.print(f"  {kind.name:{wide}}  {n:>10}  {kind.encoder}  {what}", markup=False, highlight=False)
+        if warning := beyond(kind.run, kind.room):
+            cure = f"set {kind.remedy}" if kind.remedy else "take a larger GPU"
+            console.print(f"  {kind.name}: {warning}: {cure}", style="yellow", markup=False, highlight=False)
 
 
 def report_study(folder: Path, console: Console) -> None:

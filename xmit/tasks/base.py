@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +15,9 @@ from torch.utils.data import DataLoader
 
 from xmit.data.batching import Batching, BatchStream, EvaluationStream, TrainingBatches, lay_out
 from xmit.data.sources import find_file, found_files
+from xmit.data.workers import NotSent, SpecialTokens
 from xmit.errors import ConfigError, DataError, MissingDataError, XmitError, check_number
+from xmit.hardware import packs_scoring, pads_groups, runs_packed, scoring_tokens
 from xmit.tasks.datamodule import SplitBatches, TaskData, draw_rows
 from xmit.tasks.examples import Batch, Examples, HeadSpec, Score
 from xmit.tasks.item_scores import unknown
@@ -50,14 +54,15 @@ class Task(TaskData):
         max_length: The most tokens of an input; longer ones are cut.
         batching: How training batches are drawn and computed on, see
             :class:`~xmit.data.batching.TrainingBatches`. All three give a batch the same loss.
-        eval_tokens: The most tokens, padding included, of a batch that is scored; by default 16,384 on a GPU
-            and 1,024 on the CPU, whose caches hold no more.
+        eval_tokens: The most tokens, padding included, of a batch that is scored; by default as many as suit the
+            device that computes, see :func:`~xmit.hardware.scoring_tokens`.
         train_tokens: The most tokens of text, padding that is computed on included, that training computes on at
             once; a batch with more is cut into micro-batches, whose gradients add up to the whole batch's. All at
             once by default. Losses that compare the items of a batch with each other cannot be cut.
         train_examples: Train on this many examples, drawn once by the seed; all by default.
         validation_examples: Validate on this many examples, drawn once and alike for every seed; all by default.
-        num_workers: Worker processes that build batches.
+        num_workers: Worker processes that build batches; by default none on the CPU and up to four for a GPU, see
+            :func:`~xmit.hardware.loader_workers`.
         test_split: What is scored as the test: ``validation`` where the test labels are not public or not at
             hand. The source language's rows have then chosen the checkpoint too.
     """
@@ -94,7 +99,7 @@ class Task(TaskData):
         train_tokens: int | None = None,
         train_examples: int | None = None,
         validation_examples: int | None = None,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         test_split: Literal["test", "validation"] = "test",
     ) -> None:
         super().__init__()
@@ -110,12 +115,13 @@ class Task(TaskData):
         self.source_languages = list(dict.fromkeys(sources))
         self.source_language = self.source_languages[0]
         self.batch_size, self.max_length, self.batching = batch_size, max_length, batching
-        self.eval_tokens = eval_tokens or (16384 if torch.cuda.is_available() else 1024)
+        self._eval_tokens = eval_tokens
         self.train_tokens, self.train_examples = train_tokens, train_examples
         self.validation_examples = validation_examples
-        for name in COUNTS:
-            if getattr(self, name) is not None:
-                check_number(f"data.{name}", getattr(self, name), least=1, whole=True)
+        given = {**{name: getattr(self, name) for name in COUNTS}, "eval_tokens": eval_tokens}
+        for name, number in (*given.items(), ("num_workers", num_workers)):
+            if number is not None:
+                check_number(f"data.{name}", number, least=name != "num_workers", whole=True)
         self.num_workers, self.test_split = num_workers, test_split
         self.sizes = dict(self.metadata.sizes)
         self.tokenizer: PreTrainedTokenizerBase | None = None
@@ -352,11 +358,48 @@ class Task(TaskData):
         return batch
 
     def batch(self, split: str, items: Sequence[int]) -> Batch:
-        """Build the batch of some items of a split, in training with what :func:`~xmit.data.batching.lay_out` adds."""
-        batch = self.collate(self.examples(split), items)
-        if split == "train":
-            lay_out(batch, len(items), self.batching, self.train_tokens)
+        """Build the batch of some items of a split, with what :func:`~xmit.data.batching.lay_out` adds.
+
+        Scoring takes batches sorted by length, with next to no padding, as they are, unless the device is better at
+        packed ones.
+        """
+        batch, device = self.collate(self.examples(split), items), self.computes_on
+        if split == "train" or packs_scoring(device):
+            batching: Batching = self.batching if runs_packed(device) else "padded"
+            most = self.train_tokens if split == "train" else None
+            lay_out(batch, len(items), batching, most, self._places_before_text, pads_groups(device))
         return batch
+
+    def _places_before_text(self, side: Mapping[str, Any]) -> int | None:
+        """How many places the images of a side take before its text; None where layers look at them item by item."""
+        if "image" not in side:
+            return 0
+        places: int | None = self.image_spec.prefix_places  # type: ignore[union-attr]
+        return None if places is None else places * (side["image"].shape[1] // self.image_spec.n_tokens)  # type: ignore[union-attr]
+
+    def for_workers(self, split: str) -> Self:
+        """What builds the batches of a split in worker processes started by ``spawn`` or ``forkserver``.
+
+        They get neither trainer nor tables, no other split, no ids or languages of the examples, and of the tokenizer
+        the special tokens alone. Extend it where :meth:`collate` needs more, or a family's ``extra`` is large and
+        needed by :meth:`predictions` only.
+
+        Args:
+            split: Which split.
+
+        Returns:
+            A copy of the task.
+        """
+        sent, examples = copy.copy(self), self.examples(split)
+        sent.trainer = sent.check_tokens = sent.train_filter = None
+        sent._tables = {}
+        sent._examples = {split: replace(examples, ids=NotSent("ids"), languages=NotSent("languages"))}
+        if self.tokenizer is not None:
+            sent.tokenizer = cast("PreTrainedTokenizerBase", SpecialTokens(self.tokenizer))
+        for name, value in vars(self).items():  # tables that are loaded again when asked for
+            if name.startswith("_") and type(value).__module__.startswith("datasets."):
+                setattr(sent, name, None)
+        return sent
 
     def train_batches(self, drop_last: bool = False) -> BatchStream:
         """The training split's batches.
@@ -375,6 +418,11 @@ class Task(TaskData):
     def evaluation_loader(self, split: str) -> DataLoader[Batch]:
         """A split of all its languages in one stream, longest batches first."""
         return self.loader(SplitBatches(self, split), self.evaluation_batches(split))
+
+    @property
+    def eval_tokens(self) -> int:
+        """The most tokens of a batch that is scored: as given, or what suits the device that computes."""
+        return self._eval_tokens or scoring_tokens(self.computes_on)
 
     def evaluation_batches(self, split: str) -> EvaluationStream:
         """A split's batches for scoring."""

@@ -180,7 +180,9 @@ class MaskedLMTask(Task):
         return LanguageBatches(examples.languages, self.batch_size, self.alpha, seed)
 
     def collate(self, examples: Examples, items: Sequence[int]) -> Batch:
-        """Build a batch and mask it: in training by the seed and the batch's items, else by each item alone.
+        """Build a batch and mask it, with ``n_masked`` tokens an item: in training by the seed and the batch's items.
+
+        Else by each item alone.
 
         With batches of a single block, a block is thus always masked alike.
         """
@@ -196,6 +198,7 @@ class MaskedLMTask(Task):
         chance[special] = np.inf
         chosen = (chance <= np.maximum(self.mask_rate, chance.min(1, keepdims=True))) & ~special
         batch["labels"] = torch.from_numpy(np.where(chosen, ids, IGNORED))
+        batch["n_masked"] = chosen.sum(1).tolist()  # on the host, where shapes are decided
         ids[chosen & (kind < 0.8)] = self.tokenizer.mask_token_id
         replaced = chosen & (kind >= 0.8) & (kind < 0.9)
         ids[replaced] = self._words[(word[replaced] * len(self._words)).astype(np.int64)]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from xmit.data import batching
-from xmit.errors import ConfigError, check_choice
+from xmit.data.workers import BatchBuilder, Build
+from xmit.errors import ConfigError, check_choice, check_number
 from xmit.tasks.base import Task
 from xmit.tasks.datamodule import TaskData
 from xmit.tasks.examples import Batch
@@ -136,15 +138,24 @@ class _EvaluationBatches(Sampler[tuple[str, list[int]]]):
         return sum(len(stream) for stream in self.streams.values())
 
 
-class _MixedBatch(Dataset[Batch]):
+class _MixedBatch(BatchBuilder):
     """Hands the items of a batch to the collate of its task."""
 
     def __init__(self, tasks: Mapping[str, Task], split: str) -> None:
         self.tasks, self.split = tasks, split
 
-    def __getitem__(self, which: Any) -> Batch:
-        name, items = which
-        return self.tasks[name].batch(self.split, items)
+    def build(self, which: Any) -> Batch:
+        """The batch of some items of a task."""
+        return _batch(self.tasks, self.split, which)
+
+    def for_workers(self) -> Build:
+        """The like of tasks that have this split alone."""
+        return partial(_batch, {name: task.for_workers(self.split) for name, task in self.tasks.items()}, self.split)
+
+
+def _batch(tasks: Mapping[str, Task], split: str, which: tuple[str, list[int]]) -> Batch:
+    name, items = which
+    return tasks[name].batch(split, items)
 
 
 class TaskMixture(TaskData):
@@ -166,7 +177,7 @@ class TaskMixture(TaskData):
             needs its own.
         images: ``real``, ``shuffled`` or ``none`` for every task with images, see
             :class:`~xmit.tasks.with_images.WithImages`; as each says by default.
-        num_workers: Worker processes that build batches.
+        num_workers: Worker processes that build batches; by default as for each :class:`~xmit.tasks.base.Task`.
     """
 
     def __init__(
@@ -180,9 +191,11 @@ class TaskMixture(TaskData):
         updates_per_epoch: int | None = None,
         data_dir: str | None = None,
         images: Literal["real", "shuffled", "none"] | None = None,
-        num_workers: int = 0,
+        num_workers: int | None = None,
     ) -> None:
         super().__init__()
+        if num_workers is not None:
+            check_number("data.num_workers", num_workers, whole=True)
         self.name, self.num_workers = name, num_workers
         self._tasks = {task.name: task for task in tasks}
         if len(self._tasks) < len(tasks) or not tasks:

@@ -42,7 +42,7 @@ def top_k(queries: Tensor, candidates: Tensor, k: int, fast: bool | None = None)
         queries: Vectors ``(N, H)``, of length 1 for cosine.
         candidates: Vectors ``(M, H)``.
         k: How many; all ``M`` where there are fewer.
-        fast: Find candidates in bf16; where the hardware computes in it by default. The result is the same.
+        fast: Find candidates in bf16; where their device computes in it by default. The result is the same.
 
     Returns:
         Similarities and places ``(N, k)``, best first; of equal ones the first candidate comes first.
@@ -65,7 +65,7 @@ def _search(x: Tensor, y: Tensor, k: int, fast: bool | None, both: bool) -> list
             for a, b in directions
         ]
     if fast is None:
-        fast = computes_bf16() and min(len(x), len(y)) >= _FAST_FROM
+        fast = computes_bf16(x.device) and min(len(x), len(y)) >= _FAST_FROM
     product = _centred(x, y) if fast else _Product(x, y, float(0), _round_off(x, y))
     m = k + _MORE[product.left.dtype]
     kept = [_Kept(len(a), min(m, len(b)), a.device) for a, b in directions]
