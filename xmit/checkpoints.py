@@ -17,6 +17,8 @@ from xmit.files import atomic_write
 from xmit.modules.module import MAIN_SCORE
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+_ASK = 50
+"""After how many updates, at most, the processes of a run ask each other whether one was told to end."""
 WORTH_SAVING = 60.0
 """Seconds of training that are saved before the test, where checkpoints go by time."""
 
@@ -175,7 +177,9 @@ class LastCheckpoint(ModelCheckpoint):
             self._postponed = self._is_time(trainer) or self._stop(trainer)
             return
         super().on_train_batch_end(trainer, *args)
-        if self._stop(trainer):
+        # several processes must agree, and to ask them makes every device wait: not after each update
+        asks = trainer.world_size == 1 or trainer.global_step % min(trainer.log_every_n_steps or _ASK, _ASK) == 0  # type: ignore[attr-defined]
+        if asks and self._stop(trainer):
             self.save(trainer)
             raise interruption.Interrupted(interruption.requested() or 15)
 
