@@ -9,8 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from cuda.device import Device, SimulatedTensor
+from cuda.device import Device
 from cuda.ledger import Ledger
 from datasets import Dataset
 from lightning.pytorch import Callback
@@ -220,19 +219,8 @@ def looking_anew():
         look.cache_clear()
 
 
-def one_kernel(x, p=0.5, training=True, inplace=False):
-    """Dropout as CUDA has it, one kernel that keeps a byte a value; C++ takes it for tensors it knows to be CUDA's."""
-    if isinstance(x, SimulatedTensor):
-        return torch.native_dropout(x, p, True)[0] if training and p else x
-    return _dropout(x, p, training, inplace)
-
-
-_dropout = F.dropout
-
-
 def counted(encoder, task, folder, device, monkeypatch, fusion=None, fit=None, **options):
     """A run's peaks as they are counted and as they are expected."""
-    monkeypatch.setattr(F, "dropout", one_kernel)
     gc.collect()
     module = MultimodalModule(encoder=encoder, **{"learning_rate": 1e-4, "dropout": 0.1, **options})
     if fusion is not None:

@@ -150,6 +150,16 @@ def _common(device: Device) -> dict[str, Any]:
     }
 
 
+_dropout = torch.nn.functional.dropout
+
+
+def _one_kernel(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """Dropout as CUDA has it, one kernel that keeps a byte a value; C++ takes it for tensors it knows to be CUDA's."""
+    if isinstance(x, SimulatedTensor):
+        return torch.native_dropout(x, p, True)[0] if training and p else x
+    return _dropout(x, p, training, inplace)
+
+
 def _cuda(device: Device) -> dict[str, Any]:
     name = f"Simulated {device.capability[0]}.{device.capability[1]}"
     properties = SimpleNamespace(
@@ -196,6 +206,7 @@ def _cuda(device: Device) -> dict[str, Any]:
     patches = {f"torch.cuda.{function}": value for function, value in own.items()}
     patches["torch.Tensor.cuda"] = cuda
     patches["torch.backends.cuda.is_flash_attention_available"] = lambda: device.torch_flash
+    patches["torch.nn.functional.dropout"] = _one_kernel
     return patches
 
 

@@ -43,7 +43,7 @@ def padded_batch(lengths, seed=0):
 @pytest.fixture(params=["by length", "padded"])
 def grouping(request):
     """The groups of attention on the CPU, and those of a GPU without a kernel for packed batches."""
-    with mock.patch.object(module_file, "pads_groups", lambda device: request.param == "padded"):
+    with mock.patch.object(module_file, "pads_groups", return_value=request.param == "padded"):
         yield request.param
 
 

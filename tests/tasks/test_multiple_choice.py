@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from encode_tools import one_or_several
 from datasets import Dataset
+from encode_tools import one_or_several
 from lightning import Trainer
 from transformers import XLMRobertaForMultipleChoice
 

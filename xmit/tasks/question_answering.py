@@ -6,7 +6,7 @@ import json
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -193,6 +193,13 @@ class QuestionAnsweringTask(Task):
         bounds = np.stack([examples.extra["first"][rows], examples.extra["stop"][rows]], axis=1)
         batch["context"] = torch.from_numpy(bounds)
         return batch
+
+    def for_workers(self, split: str) -> Self:
+        """As every task's, without the contexts, which only answers are cut out of."""
+        sent = super().for_workers(split)
+        extra = sent._examples[split].extra
+        sent._examples[split].extra = {name: extra[name] for name in ("first", "stop")}
+        return sent
 
     # -- answers -------------------------------------------------------------------------------------------
 
