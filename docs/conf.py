@@ -9,4 +9,5 @@ autodoc_typehints = "description"
 autodoc_class_signature = "mixed"
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3  # links to headings of other pages
 suppress_warnings = ["ref.python", "myst.header"]
