@@ -529,3 +529,8 @@ def test_the_start_method_is_a_setting_of_every_task():
     assert TaskData.multiprocessing_context is None
     assert workers.start_method() in ALL
     assert workers.start_method("spawn") == "spawn"
+
+
+def test_a_start_method_that_does_not_exist_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"multiprocessing_context.*nonsense"):
+        workers.start_method("nonsense")

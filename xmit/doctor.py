@@ -412,6 +412,10 @@ def _computing(asked: Asked, encoder: Encoder | None) -> Iterator[Finding]:
     elif precision.startswith("bf16") and not bf16:
         remedy = f"trainer.precision: auto takes {hardware.fast_precision(device)}"
         yield Finding("computing", "precision", precision, "warning", f"slow: {has}", remedy)
+    elif precision.startswith("16") and device.type == "cpu":
+        remedy = f"trainer.precision: auto takes {hardware.fast_precision(device)}"
+        why = "on a CPU Lightning computes in bf16 instead of mixed fp16, and plain fp16 is slow"
+        yield Finding("computing", "precision", precision, "warning", why, remedy)
     else:
         yield Finding("computing", "precision", precision, why=f"as asked for; {has}")
     config: Any = None if encoder is None else encoder.config

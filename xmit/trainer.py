@@ -47,5 +47,6 @@ class Trainer(pl.Trainer):
                 **kwargs,
             )
         except MisconfigurationException as error:
-            hint = "; trainer.accelerator auto takes what there is" if kwargs.get("accelerator") else ""
+            asked = kwargs.get("accelerator") not in (None, "auto")
+            hint = "; trainer.accelerator auto takes what there is" if asked else ""
             raise ConfigError(f"trainer: {error}{hint}") from error

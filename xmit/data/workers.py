@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from xmit.errors import ConfigError, DataError, XmitError
+from xmit.errors import ConfigError, DataError, XmitError, check_choice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,7 +48,10 @@ _KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 def start_method(context: str | None = None) -> str:
     """How worker processes are started: as told, as the program has set, else as this Python does by default."""
-    return context or multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    known = multiprocessing.get_all_start_methods()
+    if context is not None:
+        check_choice("multiprocessing_context", context, known)
+    return context or multiprocessing.get_start_method(allow_none=True) or known[0]
 
 
 def warm_up(start: str) -> None:

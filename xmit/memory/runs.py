@@ -192,7 +192,7 @@ def described_device(device: torch.device) -> str:
     Args:
         device: The kind of device; ``cuda`` may be asked for where there is none.
     """
-    return "a GPU with bf16 (none is here)" if _absent(device) else hardware.describe(device)
+    return "a GPU with bf16 (none is here, where fit would refuse)" if _absent(device) else hardware.describe(device)
 
 
 def _absent(device: torch.device) -> bool:
