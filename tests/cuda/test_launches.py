@@ -8,7 +8,7 @@ from families import TEXT
 from launches import count, encoder
 
 BEFORE = {True: 80.7, False: 120.7}
-"""Launches a layer by the stock layer's own code under autocast, with flash-attn and with groups; docs/performance.md."""
+"""Launches a layer by the stock code under autocast, with flash-attn and with groups; docs/performance.md."""
 
 
 @pytest.mark.filterwarnings("ignore")
