@@ -68,14 +68,17 @@ class PackedLayer(XLMRobertaLayer):  # type: ignore[no-untyped-call]
         if hardware.wants_few_launches(hidden_states.device):
             return self._few_launches(hidden_states, packing, firsts)
         own = self.attention.self
-        asked = hidden_states if firsts is None else hidden_states.index_select(1, firsts)
+
+        def asked() -> Tensor:  # anew each time, so that gradients are summed in the stock layer's order, to the last bit
+            return hidden_states if firsts is None else hidden_states.index_select(1, firsts)
+
         shape = (-1, own.num_attention_heads, own.attention_head_size)
+        query: Tensor | None = own.query(asked()).view(shape)
         states = [part(hidden_states).view(shape) for part in (own.key, own.value)]
-        query: Tensor | None = own.query(asked).view(shape)
         if firsts is None:
             states, query = [query, *states], None
         context = attend(states, query, packing, self._attention_dropout, own.scaling)
-        attended = self.attention.output(context.reshape(asked.shape), asked)
+        attended = self.attention.output(context.reshape(1, len(context), -1), asked())
         output: Tensor = self.feed_forward_chunk(attended)  # type: ignore[no-untyped-call]
         return output
 
