@@ -69,7 +69,7 @@ class PackedLayer(XLMRobertaLayer):  # type: ignore[no-untyped-call]
             return self._few_launches(hidden_states, packing, firsts)
         own = self.attention.self
 
-        def asked() -> Tensor:  # anew each time, so that gradients are summed in the stock layer's order, to the last bit
+        def asked() -> Tensor:  # anew each time: gradients are then summed in the stock order, to the last bit
             return hidden_states if firsts is None else hidden_states.index_select(1, firsts)
 
         shape = (-1, own.num_attention_heads, own.attention_head_size)
