@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
 
 from xmit import doctor as doctor_
 from xmit import hardware
@@ -18,6 +18,7 @@ from xmit.__main__ import main
 from xmit.doctor import runs_on
 from xmit.trial import plan_encoder
 
+ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuda.device import Device
-from families import FUSIONS, IMAGES, TEXT
+from families import FUSIONS, IMAGES, ROWS, TEXT
 from running import assert_keeps_the_device_busy, assert_same, build, run, task_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -57,7 +57,8 @@ def test_a_family_with_images_has_the_cpus_numbers_and_never_waits(name, fusion,
     more = {"vision": vision, "fusion": FUSIONS[fusion]}
     there, here = both(tiny_encoder, tmp_path, IMAGES[name], Device(), more)
     assert_keeps_the_device_busy(there)
-    assert_same(there, here)
+    one_item = 1.01 / ROWS if name.startswith("images") else None  # the rank of one may turn on rounding
+    assert_same(there, here, scores=one_item)
 
 
 KERNELS = {"flash-attn": "flash_attn", "varlen": "varlen_attn", "groups": "sdpa"}
